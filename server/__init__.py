@@ -1,0 +1,1 @@
+"""The service: `api > clinical > inference > engine | grammar | privacy`."""
