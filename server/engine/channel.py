@@ -1,0 +1,71 @@
+"""Frames of messages over a connected socket, seen from the engine: blocking writes, polled reads."""
+
+import select
+import socket
+import struct
+from collections.abc import Iterator
+
+import msgspec
+
+from server.engine.protocol import FromEngine, ToEngine
+
+HEADER = struct.Struct(">I")
+MAX_FRAME_BYTES = 256 * 1024 * 1024
+_READ_BYTES = 1 << 20
+
+
+class ChannelClosed(Exception):
+    """The other side is gone."""
+
+
+class Channel:
+    """The engine's end of the socket pair."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(True)
+        self._socket = sock
+        self._buffer = bytearray()
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder: msgspec.msgpack.Decoder[ToEngine] = msgspec.msgpack.Decoder(ToEngine)
+
+    def send(self, message: FromEngine) -> None:
+        """Write one frame; raises ChannelClosed when nobody reads any more."""
+        payload = self._encoder.encode(message)
+        try:
+            self._socket.sendall(HEADER.pack(len(payload)) + payload)
+        except OSError as error:
+            raise ChannelClosed from error
+
+    def receive(self, *, wait: bool) -> Iterator[ToEngine]:
+        """Yield every complete message that lies ready; with `wait` block until there is at least one."""
+        while True:
+            yielded = False
+            for message in self._frames():
+                yielded = True
+                yield message
+            if not self._readable(wait=wait and not yielded):
+                return
+            self._fill()
+
+    def _readable(self, *, wait: bool) -> bool:
+        ready, _, _ = select.select([self._socket], [], [], None if wait else 0)
+        return bool(ready)
+
+    def _fill(self) -> None:
+        try:
+            data = self._socket.recv(_READ_BYTES)
+        except OSError as error:
+            raise ChannelClosed from error
+        if not data:
+            raise ChannelClosed
+        self._buffer += data
+
+    def _frames(self) -> Iterator[ToEngine]:
+        while len(self._buffer) >= HEADER.size:
+            (length,) = HEADER.unpack_from(self._buffer)
+            end = HEADER.size + length
+            if len(self._buffer) < end:
+                return
+            frame = bytes(self._buffer[HEADER.size : end])
+            del self._buffer[:end]
+            yield self._decoder.decode(frame)

@@ -1,0 +1,95 @@
+"""What the API process and the engine process say to each other.
+
+Each message is one MessagePack object behind a 4-byte big-endian length, over a socket pair.
+"""
+
+from typing import Literal
+
+import msgspec
+
+FinishReason = Literal["stop", "length", "grammar_error", "rejected"]
+
+SplitMode = Literal["none", "layer", "row"]
+FlashAttention = Literal["auto", "on", "off"]
+
+
+class Load(msgspec.Struct, frozen=True, tag="load"):
+    """First message to a new engine: which GGUF to load and how. Sizes are in tokens."""
+
+    path: str
+    sequences: int
+    context_tokens: int | None
+    batch_tokens: int
+    threads: int
+    n_gpu_layers: int
+    split_mode: SplitMode
+    flash_attention: FlashAttention
+
+
+class Sampling(msgspec.Struct, frozen=True):
+    """How the next token is chosen; `temperature` 0 is greedy, `top_k` 0 and `top_p` 1 are off."""
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repeat_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    seed: int | None = None
+
+
+class Submit(msgspec.Struct, frozen=True, tag="submit"):
+    """Continue `tokens` by at most `max_tokens`, under `grammar` (llguidance text) where one is given."""
+
+    id: int
+    tokens: list[int]
+    max_tokens: int
+    sampling: Sampling = Sampling()
+    grammar: str | None = None
+
+
+class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
+    """Drop a request wherever it stands; no further output of it is published."""
+
+    id: int
+
+
+ToEngine = Load | Submit | Cancel
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """The weights are loaded. `device` says in words what computes."""
+
+    device: str
+    context_tokens: int
+    sequences: int
+    load_s: float
+
+
+class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
+    """The weights cannot be loaded; the engine exits after this."""
+
+    reason: str
+
+
+class Output(msgspec.Struct, frozen=True, array_like=True):
+    """New tokens of one request; with `finish` its last message."""
+
+    id: int
+    tokens: list[int]
+    finish: FinishReason | None = None
+    detail: str = ""
+
+
+class Step(msgspec.Struct, frozen=True, tag="step"):
+    """What one turn of the loop brought, for all sequences at once."""
+
+    outputs: list[Output]
+    running: int
+    waiting: int
+    batch_tokens: int
+    step_s: float
+
+
+FromEngine = Ready | LoadFailed | Step

@@ -1,0 +1,119 @@
+"""Keeps one engine process running: starts it, notices its death, starts it again."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+
+from server.engine.client import EngineClient
+from server.engine.protocol import Load, Output, Ready, Sampling, Step
+from server.errors import EngineUnavailable, StartupError
+
+_LONGEST_PAUSE_S = 30.0
+_GRACE_S = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+class EngineSupervisor:
+    """One loaded GGUF, for as long as the service runs.
+
+    A crash of llama.cpp costs the requests in flight a retryable error; the next engine starts at once,
+    and after repeated failures with growing pauses.
+    """
+
+    def __init__(
+        self,
+        load: Load,
+        *,
+        start_timeout_s: float,
+        on_step: Callable[[Step], None],
+        on_restart: Callable[[], None],
+    ) -> None:
+        self._load = load
+        self._start_timeout_s = start_timeout_s
+        self._on_step = on_step
+        self._on_restart = on_restart
+        self._client: EngineClient | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self.ready: Ready | None = None
+
+    async def start(self) -> Ready:
+        """Start the first engine; raises StartupError when the weights cannot be loaded."""
+        ready = await self._launch()
+        self._watch = asyncio.create_task(self._supervise(), name="engine-supervisor")
+        return ready
+
+    async def stop(self) -> None:
+        """End the engine and wait until its memory is back."""
+        if self._watch:
+            self._watch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watch
+        await self._end_process()
+
+    def generate(
+        self, tokens: list[int], *, max_tokens: int, sampling: Sampling, grammar: str | None
+    ) -> AsyncIterator[Output]:
+        """See `EngineClient.generate`; raises EngineUnavailable while no engine is ready."""
+        if self._client is None:
+            raise EngineUnavailable("the engine is starting; send the request again", retry_after_s=2)
+        return self._client.generate(tokens, max_tokens=max_tokens, sampling=sampling, grammar=grammar)
+
+    async def _launch(self) -> Ready:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "server.engine",
+                str(theirs.fileno()),
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+            )
+        client = EngineClient(ours, self._on_step)
+        try:
+            async with asyncio.timeout(self._start_timeout_s):
+                self.ready = await client.load(self._load)
+        except TimeoutError as error:
+            await self._end_process()
+            raise StartupError(f"the engine was not ready within {self._start_timeout_s:g} s") from error
+        self._client = client
+        logger.info("engine ready", extra={"pid": self._process.pid, "device": self.ready.device})
+        return self.ready
+
+    async def _supervise(self) -> None:
+        pause_s = 0.0
+        while True:
+            if self._client:
+                pause_s = 0.0
+                await self._client.run()
+                self._client.close()
+                self._client, self.ready = None, None
+                self._on_restart()
+            await self._end_process()
+            await asyncio.sleep(pause_s)
+            pause_s = min(max(1.0, 2 * pause_s), _LONGEST_PAUSE_S)
+            try:
+                await self._launch()
+            except (StartupError, OSError) as error:
+                logger.error("engine failed to start", extra={"error_type": type(error).__name__})
+
+    async def _end_process(self) -> None:
+        process, self._process = self._process, None
+        if self._client:
+            self._client.close()
+            self._client, self.ready = None, None
+        if process is None:
+            return
+        try:
+            async with asyncio.timeout(_GRACE_S):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+        logger.warning("engine ended", extra={"pid": process.pid, "status": process.returncode})
