@@ -1,1 +1,4 @@
-"""Tables, their queries and their migrations. `model` always means a table here; what llama.cpp loads is called weights."""
+"""Tables, their queries and their migrations.
+
+`model` always means a table here; what llama.cpp loads is called weights.
+"""

@@ -89,7 +89,7 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: Path) -> "Vocabulary":
-        """Read the vocabulary of a GGUF that an engine has already loaded, so that it is known to be sound."""
+        """Read the vocabulary of a GGUF that an engine process has loaded without coming to harm."""
         llama.llama_backend_init()
         params = llama.llama_model_default_params()
         params.vocab_only = True
@@ -156,7 +156,7 @@ class Vocabulary:
         if length < 0:
             buffer = ctypes.create_string_buffer(-length)
             length = llama.llama_token_to_piece(self._vocab, token, buffer, -length, 0, special)
-        return bytes(buffer[:length])
+        return bytes(buffer.raw[:length])
 
     def _token_text(self, token: int) -> str:
         return "" if token < 0 else self.piece(token, special=True).decode("utf-8", "replace")
@@ -176,12 +176,15 @@ class _BatchBuffers:
         self._slot_pointers = (slot_type * size)(
             *(ctypes.cast(base + 4 * index, slot_type) for index in range(size))
         )
-        self.batch = llama.llama_batch()
-        self.batch.token = self.tokens.ctypes.data_as(ctypes.POINTER(llama.llama_token))
-        self.batch.pos = self.positions.ctypes.data_as(ctypes.POINTER(llama.llama_pos))
-        self.batch.n_seq_id = self.slot_counts.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
-        self.batch.seq_id = ctypes.cast(self._slot_pointers, ctypes.POINTER(slot_type))
-        self.batch.logits = self.outputs.ctypes.data_as(ctypes.POINTER(ctypes.c_int8))
+        self.batch = llama.llama_batch(
+            0,
+            self.tokens.ctypes.data_as(ctypes.POINTER(llama.llama_token)),
+            None,
+            self.positions.ctypes.data_as(ctypes.POINTER(llama.llama_pos)),
+            self.slot_counts.ctypes.data_as(ctypes.POINTER(ctypes.c_int32)),
+            ctypes.cast(self._slot_pointers, ctypes.POINTER(slot_type)),
+            self.outputs.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
+        )
 
     def fill(self, step: Batch) -> llama.llama_batch:
         count = len(step)
@@ -247,7 +250,7 @@ class LlamaBackend:
 
 
 def _model_params(load: Load) -> llama.llama_model_params:
-    params = llama.llama_model_default_params()
+    params: llama.llama_model_params = llama.llama_model_default_params()
     params.n_gpu_layers = load.n_gpu_layers if llama.llama_supports_gpu_offload() else 0
     params.split_mode = _SPLIT_MODES[load.split_mode]
     return params

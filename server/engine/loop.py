@@ -36,6 +36,8 @@ class EngineLoop:
         self._intake()
         started = time.perf_counter()
         chosen = self._scheduler.schedule()
+        for sequence, _ in chosen:
+            sequence.started_s = sequence.started_s or started
         if chosen:
             self._sample(chosen, self._decode(chosen))
         self._publish(chosen, time.perf_counter() - started)
@@ -59,6 +61,7 @@ class EngineLoop:
             prompt_length=length,
             max_tokens=submit.max_tokens,
             sampler=Sampler(submit.sampling, submit.tokens),
+            submitted_s=time.perf_counter(),
         )
         try:
             self._constrain(sequence, submit.grammar)
@@ -127,16 +130,15 @@ class EngineLoop:
         for sequence in ended:
             self._backend.clear(sequence.slot)
         self._scheduler.retire(ended)
-        if outputs:
-            self._channel.send(
-                Step(
-                    outputs=outputs,
-                    running=len(self._scheduler.running),
-                    waiting=len(self._scheduler.waiting),
-                    batch_tokens=sum(count for _, count in chosen),
-                    step_s=step_s,
-                )
+        self._channel.send(
+            Step(
+                outputs=outputs,
+                running=len(self._scheduler.running),
+                waiting=len(self._scheduler.waiting),
+                batch_tokens=sum(count for _, count in chosen),
+                step_s=step_s,
             )
+        )
 
 
 def _grow(sequence: Sequence, tokens: list[int]) -> None:
@@ -159,4 +161,4 @@ def _news(sequence: Sequence) -> bool:
 def _output(sequence: Sequence) -> Output:
     tokens = sequence.tokens[sequence.prompt_length + sequence.published :]
     sequence.published = sequence.generated
-    return Output(sequence.id, tokens, sequence.finish, sequence.detail)
+    return Output(sequence.id, tokens, sequence.finish, sequence.detail, sequence.queue_s)

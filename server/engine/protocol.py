@@ -74,12 +74,13 @@ class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
 
 
 class Output(msgspec.Struct, frozen=True, array_like=True):
-    """New tokens of one request; with `finish` its last message."""
+    """New tokens of one request, `finish` on its last; `queue_s` is how long it waited for a slot."""
 
     id: int
     tokens: list[int]
     finish: FinishReason | None = None
     detail: str = ""
+    queue_s: float = 0.0
 
 
 class Step(msgspec.Struct, frozen=True, tag="step"):

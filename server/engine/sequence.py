@@ -21,10 +21,17 @@ class Sequence:
     sampler: Sampler
     matcher: Matcher | None = None
     slot: int = -1
+    submitted_s: float = 0.0
+    started_s: float | None = None
     cached: int = 0
     published: int = 0
     finish: FinishReason | None = None
     detail: str = ""
+
+    @property
+    def queue_s(self) -> float:
+        """Seconds it waited for a slot."""
+        return 0.0 if self.started_s is None else self.started_s - self.submitted_s
 
     @property
     def pending(self) -> int:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
+from typing import Protocol
 
 from server.engine.client import EngineClient
 from server.engine.protocol import Load, Output, Ready, Sampling, Step
@@ -16,6 +17,13 @@ _LONGEST_PAUSE_S = 30.0
 _GRACE_S = 5.0
 
 logger = logging.getLogger(__name__)
+
+
+class EngineListener(Protocol):
+    """Told when an engine becomes ready or ends."""
+
+    def __call__(self, *, up: bool) -> None:
+        """`up` is whether requests can be taken from now on."""
 
 
 class EngineSupervisor:
@@ -31,12 +39,12 @@ class EngineSupervisor:
         *,
         start_timeout_s: float,
         on_step: Callable[[Step], None],
-        on_restart: Callable[[], None],
+        on_change: EngineListener,
     ) -> None:
         self._load = load
         self._start_timeout_s = start_timeout_s
         self._on_step = on_step
-        self._on_restart = on_restart
+        self._on_change = on_change
         self._client: EngineClient | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -83,6 +91,7 @@ class EngineSupervisor:
             await self._end_process()
             raise StartupError(f"the engine was not ready within {self._start_timeout_s:g} s") from error
         self._client = client
+        self._on_change(up=True)
         logger.info("engine ready", extra={"pid": self._process.pid, "device": self.ready.device})
         return self.ready
 
@@ -94,14 +103,14 @@ class EngineSupervisor:
                 await self._client.run()
                 self._client.close()
                 self._client, self.ready = None, None
-                self._on_restart()
+                self._on_change(up=False)
             await self._end_process()
             await asyncio.sleep(pause_s)
             pause_s = min(max(1.0, 2 * pause_s), _LONGEST_PAUSE_S)
             try:
                 await self._launch()
-            except (StartupError, OSError) as error:
-                logger.error("engine failed to start", extra={"error_type": type(error).__name__})
+            except (StartupError, OSError):
+                logger.exception("engine failed to start")
 
     async def _end_process(self) -> None:
         process, self._process = self._process, None

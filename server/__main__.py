@@ -1,0 +1,5 @@
+"""`python -m server` is `infirmary`."""
+
+from server.cli import main
+
+main()

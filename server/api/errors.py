@@ -1,0 +1,93 @@
+"""Every error in the shape that its route's clients read: OpenAI's envelope, or an RFC 9457 problem."""
+
+import logging
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from schemas.problem import OpenAIError, OpenAIErrorBody, Problem
+from server.errors import InfirmaryError, InvalidRequest, NotFound
+
+_OPENAI_PREFIX = "/v1/"
+_PROBLEM_PREFIXES = ("/v1/clinical/",)
+
+logger = logging.getLogger(__name__)
+
+
+class MethodNotAllowed(NotFound):
+    """The path exists, but not for this method."""
+
+    status = 405
+    code = "method_not_allowed"
+
+
+def install(app: FastAPI) -> None:
+    """Register the handlers; nothing leaves the service in another shape."""
+    app.add_exception_handler(InfirmaryError, _on_infirmary_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(Exception, _on_unexpected)
+
+
+def body_of(error: InfirmaryError, path: str) -> dict[str, Any]:
+    """The error as JSON for clients of `path`."""
+    if path.startswith(_OPENAI_PREFIX) and not path.startswith(_PROBLEM_PREFIXES):
+        kind = "server_error" if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
+        inside = OpenAIError(message=error.message, type=kind, param=error.param, code=error.code)
+        return OpenAIErrorBody(error=inside).model_dump()
+    title = HTTPStatus(error.status).phrase
+    problem = Problem(
+        title=title, status=error.status, detail=error.message, code=error.code, param=error.param
+    )
+    return problem.model_dump()
+
+
+def _response(error: InfirmaryError, request: Request) -> Response:
+    body = body_of(error, request.url.path)
+    headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    media_type = "application/json" if "error" in body else "application/problem+json"
+    return JSONResponse(body, status_code=error.status, headers=headers, media_type=media_type)
+
+
+async def _on_infirmary_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, InfirmaryError)  # noqa: S101 - registered for this type
+    return _response(error, request)
+
+
+async def _on_validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type
+    return _response(explain(error.errors()), request)
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type
+    known: dict[int, InfirmaryError] = {
+        HTTPStatus.NOT_FOUND: NotFound("there is no such route"),
+        HTTPStatus.METHOD_NOT_ALLOWED: MethodNotAllowed("the route does not have this method"),
+    }
+    return _response(known.get(error.status_code, InvalidRequest("the body cannot be read as JSON")), request)
+
+
+async def _on_unexpected(request: Request, error: Exception) -> Response:
+    logger.error("unexpected error", exc_info=error, extra={"route": request.url.path})
+    return _response(InfirmaryError("an unexpected error occurred; it was logged"), request)
+
+
+def explain(errors: Sequence[Any]) -> InvalidRequest:
+    """The first fault that Pydantic found, in one sentence, naming the field."""
+    fault = errors[0]
+    place = [part for part in fault["loc"] if part != "body"]
+    if fault["type"] == "json_invalid":
+        return InvalidRequest(f"the body is not valid JSON: {fault['ctx']['error']} at character {place[-1]}")
+    param = ".".join(map(str, place)) or None
+    if fault["type"] == "extra_forbidden":
+        return InvalidRequest(f"'{param}' is not supported", param=param)
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    return InvalidRequest(f"{param}: {message}" if param else message, param=param)

@@ -1,0 +1,64 @@
+"""Counts, times and logs every request, by route and never by content; gives each an id."""
+
+import logging
+import time
+from uuid import uuid4
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.metrics import Metrics
+
+_UNMATCHED = "unmatched"
+_CLIENT_GONE = 499
+
+logger = logging.getLogger(__name__)
+
+
+class Observation:
+    """ASGI middleware around everything else."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = uuid4().hex
+        status = _CLIENT_GONE
+        started = time.perf_counter()
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        finally:
+            self._record(scope, request_id, status, time.perf_counter() - started)
+
+    def _record(self, scope: Scope, request_id: str, status: int, duration_s: float) -> None:
+        route = getattr(scope.get("route"), "path", _UNMATCHED)
+        self._metrics.requests.labels(route, _method(scope), str(status)).inc()
+        self._metrics.request_duration.labels(route).observe(duration_s)
+        logger.info(
+            "request",
+            extra={
+                "request_id": request_id,
+                "route": route,
+                "method": _method(scope),
+                "status": status,
+                "duration_s": round(duration_s, 4),
+            },
+        )
+
+
+def _method(scope: Scope) -> str:
+    """The method as a bounded label."""
+    method: str = scope["method"]
+    return method if method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS") else "other"

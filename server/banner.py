@@ -1,0 +1,35 @@
+"""What the terminal shows once the service is ready."""
+
+import json
+
+from server.state import Services
+
+_NOTE = "Started metoprolol 25 mg PO BID. Denies aspirin."
+
+
+def banner(services: Services, host: str, port: int) -> str:
+    """The address, the key where this start made it, and a command that works when pasted."""
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    weights = services.inference.router.list()[0]
+    device = services.engine.ready.device if services.engine.ready else "engine starting"
+    key = services.first_key or "$INFIRMARY_KEY"
+    lines = [
+        "",
+        f"  Infirmary is ready at {url}  (API reference: {url}/docs)",
+        f"  Weights: {weights.version}, {weights.context_tokens} tokens of context, on {device}",
+    ]
+    if services.first_key:
+        lines += [f"  Key (shown once, with every scope): {services.first_key}"]
+    else:
+        lines += ["  Key: the one shown at the first start, or INFIRMARY_BOOTSTRAP_KEY"]
+    return "\n".join([*lines, "", "  Try:", "", _curl(url, key), ""])
+
+
+def _curl(url: str, key: str) -> str:
+    body = json.dumps({"text": _NOTE})
+    return (
+        f"curl -s {url}/v1/clinical/medications \\\n"
+        f'  -H "Authorization: Bearer {key}" \\\n'
+        f"  -H 'Content-Type: application/json' \\\n"
+        f"  -d '{body}'"
+    )

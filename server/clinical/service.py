@@ -1,0 +1,64 @@
+"""Asks a task of a note."""
+
+import json
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ValidationError
+
+from schemas.clinical.common import Provenance
+from server.auth import Principal
+from server.clinical.catalogue import Catalogue
+from server.clinical.evidence import Document, EvidenceLocator
+from server.clinical.task import Task
+from server.errors import GenerationFailed
+from server.inference.constraint import GroundedConstraint
+from server.inference.generation import Generation
+from server.inference.pipeline import Inference
+from server.inference.request import GenerationRequest
+
+
+@dataclass(frozen=True, slots=True)
+class ClinicalService:
+    """Runs the tasks of a catalogue over one inference path."""
+
+    catalogue: Catalogue
+    inference: Inference
+
+    async def run(self, task: Task, note: str, principal: Principal, route: str) -> BaseModel:
+        """The task's answer, each quote at its offsets in `note`; raises what the path raises."""
+        request = GenerationRequest(
+            route=route,
+            model=task.weights,
+            messages=task.messages(note),
+            max_tokens=task.max_tokens,
+            constraint=GroundedConstraint(task.draft_schema, source="text"),
+            restore=False,
+            task=task.name,
+            prompt_hash=task.prompt_hash,
+            schema_version=task.schema_version,
+        )
+        async with self.inference.generate(request, principal) as generation:
+            document = _document(await generation.text(), generation)
+            return _answer(task, document, generation)
+
+
+def _document(text: str, generation: Generation) -> Document:
+    if generation.finish_reason != "stop":
+        raise GenerationFailed("the answer grew longer than the task allows; shorten or split the note")
+    locator = EvidenceLocator(generation.deidentified.texts[-1], generation.deidentified.vault)
+    return locator.locate(json.loads(text))
+
+
+def _answer(task: Task, document: Document, generation: Generation) -> BaseModel:
+    provenance = Provenance(
+        audit_id=generation.audit_id,
+        task=task.name,
+        schema_version=task.schema_version,
+        prompt_hash=task.prompt_hash,
+        weights=generation.weights.version,
+        weights_digest=generation.weights.digest,
+    )
+    try:
+        return task.answer.model_validate(document | {"provenance": provenance})
+    except ValidationError as error:
+        raise GenerationFailed(f"the answer does not fit its schema ({error.error_count()} errors)") from None

@@ -1,0 +1,1 @@
+"""One clinical task a file; each defines `TASK`."""

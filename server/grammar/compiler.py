@@ -1,0 +1,69 @@
+"""Turns an Outlines output type into the grammar text that the engine's matcher reads."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llguidance import LLMatcher, grammar_from
+from outlines.types.dsl import CFG, JsonSchema, python_types_to_terms, to_regex
+
+from server.errors import InvalidGrammar
+
+if TYPE_CHECKING:
+    from llguidance._lib import JsonCompileOptions
+
+MAX_SCHEMA_CHARACTERS = 128 * 1024
+ANY_OBJECT: dict[str, Any] = {"type": "object"}
+
+# Generated JSON carries no blanks: each would be a token to wait for.
+_COMPACT: "JsonCompileOptions" = {"whitespace_flexible": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """Checked grammar text in llguidance's form."""
+
+    text: str
+
+    @property
+    def digest(self) -> str:
+        """Content hash, hexadecimal SHA-256."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def compile_output_type(output_type: Any) -> Grammar:
+    """Compile a Pydantic model, Outlines term, regex, choice or JSON Schema term.
+
+    Raises InvalidGrammar with llguidance's reason where the type cannot be forced exactly.
+    """
+    term = python_types_to_terms(output_type)
+    if isinstance(term, JsonSchema):
+        text = _json_grammar(term.schema)
+    elif isinstance(term, CFG):
+        text = grammar_from("lark", term.definition)
+    else:
+        text = grammar_from("regex", to_regex(term))
+    return _checked(text)
+
+
+def compile_json_schema(schema: dict[str, Any]) -> Grammar:
+    """Compile a caller's JSON Schema; raises InvalidGrammar naming what cannot be forced."""
+    text = json.dumps(schema, ensure_ascii=False)
+    if len(text) > MAX_SCHEMA_CHARACTERS:
+        raise InvalidGrammar(f"the schema is longer than {MAX_SCHEMA_CHARACTERS} characters")
+    return compile_output_type(JsonSchema(text))
+
+
+def _json_grammar(schema: str) -> str:
+    try:
+        return str(LLMatcher.grammar_from_json_schema(schema, defaults=_COMPACT))
+    except ValueError as error:
+        raise InvalidGrammar(f"the JSON schema cannot be forced: {error}") from error
+
+
+def _checked(text: str) -> Grammar:
+    fault = LLMatcher.validate_grammar(text)
+    if fault:
+        raise InvalidGrammar(f"the output type cannot be forced: {fault.splitlines()[0]}")
+    return Grammar(text)

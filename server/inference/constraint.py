@@ -1,0 +1,103 @@
+"""Constrain: the grammar of an answer, made from what the model will see and nothing else."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from server.grammar.compiler import Grammar, compile_json_schema, compile_output_type
+from server.grammar.grounded import grounded_type
+from server.grammar.spans import SourceText
+from server.privacy.pseudonyms import PseudonymizedText
+
+# Annotations constrain nothing, and may hold what the engine must not see.
+_ANNOTATIONS = frozenset({"title", "description", "$comment", "examples", "default", "deprecated"})
+_PROPERTY_MAPS = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
+
+
+class Constraint(Protocol):
+    """An output type that waits for de-identification before it becomes a grammar. The output is JSON."""
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """Texts of the caller that the grammar will hold: de-identified with the messages."""
+        ...
+
+    def compile(self, texts: Sequence[PseudonymizedText], messages: Sequence[PseudonymizedText]) -> Grammar:
+        """The grammar, given `texts` and the callers' messages as the model sees them."""
+        ...
+
+
+class SchemaConstraint:
+    """A caller's JSON Schema. Its `enum` and `const` strings are de-identified like any other text."""
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        self._schema = _without_annotations(schema)
+        self.texts = tuple(dict.fromkeys(_literals(self._schema)))
+
+    def compile(self, texts: Sequence[PseudonymizedText], messages: Sequence[PseudonymizedText]) -> Grammar:  # noqa: ARG002 - see Constraint
+        """See `Constraint.compile`."""
+        seen = {text.original: text.text for text in texts}
+        return compile_json_schema(_with_literals(self._schema, seen))
+
+
+class GroundedConstraint:
+    """An operator's JSON Schema whose marked strings are spans of the caller's last message."""
+
+    texts: Sequence[str] = ()
+
+    def __init__(self, schema: Mapping[str, Any], source: str) -> None:
+        self._schema = schema
+        self._source = source
+
+    def compile(self, texts: Sequence[PseudonymizedText], messages: Sequence[PseudonymizedText]) -> Grammar:  # noqa: ARG002 - see Constraint
+        """See `Constraint.compile`."""
+        note = messages[-1]
+        source = SourceText(note.text, note.atoms)
+        return compile_output_type(grounded_type(self._schema, {self._source: source}))
+
+
+def _without_annotations(schema: Any, *, of_properties: bool = False) -> Any:
+    if isinstance(schema, list):
+        return [_without_annotations(each) for each in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    return {
+        key: value
+        if key in ("enum", "const") and not of_properties
+        else _without_annotations(value, of_properties=key in _PROPERTY_MAPS and not of_properties)
+        for key, value in schema.items()
+        if of_properties or key not in _ANNOTATIONS
+    }
+
+
+def _literals(schema: Any) -> Iterator[str]:
+    """Every string below an `enum` or `const`."""
+    if isinstance(schema, Mapping):
+        for key, value in schema.items():
+            yield from _strings(value) if key in ("enum", "const") else _literals(value)
+    elif isinstance(schema, list):
+        for each in schema:
+            yield from _literals(each)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _strings(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _strings(each)
+
+
+def _with_literals(schema: Any, seen: Mapping[str, str], *, literal: bool = False) -> Any:
+    if isinstance(schema, str):
+        return seen[schema] if literal else schema
+    if isinstance(schema, list):
+        return [_with_literals(each, seen, literal=literal) for each in schema]
+    if isinstance(schema, Mapping):
+        return {
+            key: _with_literals(value, seen, literal=literal or key in ("enum", "const"))
+            for key, value in schema.items()
+        }
+    return schema

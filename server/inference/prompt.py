@@ -1,0 +1,85 @@
+"""Render: messages to token ids, through the GGUF's own chat template."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from jinja2 import TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from server.engine.llama import Vocabulary
+from server.errors import InvalidRequest, StartupError
+from server.inference.request import Message
+
+_FIRST_PRIVATE_USE = 0xE000
+_FALLBACK_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+class ChatTemplate:
+    """A GGUF's Jinja chat template in a sandbox: the file is not trusted to run code.
+
+    What callers write is never read as a control token: a text such as `<|im_end|>` in a message stays text.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        source = vocabulary.chat_template or _FALLBACK_TEMPLATE
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        )
+        environment.globals["raise_exception"] = _refuse
+        environment.globals["strftime_now"] = lambda style: datetime.now(UTC).strftime(style)
+        try:
+            self._template = environment.from_string(source)
+        except TemplateError as error:
+            raise StartupError(f"the weights' chat template cannot be read: {error}") from error
+        self._control = re.compile("|".join(map(re.escape, vocabulary.control_texts)) or r"(?!)")
+        self.digest = hashlib.sha256(source.encode()).hexdigest()
+
+    def render(self, messages: Sequence[Message]) -> list[int]:
+        """Token ids of the conversation up to where the answer begins."""
+        fence = _unused_character(messages)
+        quoted: list[str] = []
+
+        def fenced(match: re.Match[str]) -> str:
+            quoted.append(match.group())
+            return fence
+
+        turns = [{"role": each.role, "content": self._control.sub(fenced, each.text)} for each in messages]
+        text = self._rendered(turns)
+        tokens = self._vocabulary.tokenize("", control=False, begin=self._vocabulary.adds_begin)
+        text = text.removeprefix(self._vocabulary.begin_text) if tokens else text
+        for index, piece in enumerate(text.split(fence)):
+            if index:
+                tokens += self._vocabulary.tokenize(quoted[index - 1], control=False)
+            tokens += self._vocabulary.tokenize(piece, control=True)
+        return tokens
+
+    def _rendered(self, turns: list[dict[str, str]]) -> str:
+        try:
+            return self._template.render(
+                messages=turns,
+                add_generation_prompt=True,
+                bos_token=self._vocabulary.begin_text,
+                eos_token=self._vocabulary.end_text,
+            )
+        except TemplateError as error:
+            raise InvalidRequest(
+                f"the weights' chat template refuses these messages: {error}", param="messages"
+            ) from error
+
+
+def _unused_character(messages: Sequence[Message]) -> str:
+    code = _FIRST_PRIVATE_USE
+    while any(chr(code) in message.text for message in messages):
+        code += 1
+    return chr(code)
+
+
+def _refuse(message: str) -> Any:
+    raise TemplateError(message)

@@ -1,0 +1,69 @@
+"""From token ids to the text a caller sees, piece by piece, each stage holding back as little as it must."""
+
+import codecs
+from collections.abc import Sequence
+from typing import Protocol
+
+from server.engine.llama import Vocabulary
+
+
+class TextStage(Protocol):
+    """A filter over a stream of text."""
+
+    def feed(self, text: str) -> str:
+        """Take more text, return what can be shown."""
+        ...
+
+    def flush(self) -> str:
+        """Return what was held back; the stream is over."""
+        ...
+
+
+class Detokenizer:
+    """Token ids to text. Characters split over tokens appear when their last byte does."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._piece = vocabulary.piece
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def feed(self, tokens: Sequence[int]) -> str:
+        """Text of further tokens."""
+        return self._decoder.decode(b"".join(map(self._piece, tokens)))
+
+    def flush(self) -> str:
+        """Replacement characters for bytes that never became one."""
+        return self._decoder.decode(b"", final=True)
+
+
+class StopMatcher:
+    """Ends a stream before the first stop string, also one that is spread over several pieces."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = stops
+        self._held = ""
+        self.stopped = False
+
+    def feed(self, text: str) -> str:
+        """See `TextStage.feed`; after a stop string nothing more is returned."""
+        if self.stopped or not self._stops:
+            return "" if self.stopped else text
+        self._held += text
+        cut = min((at for at in map(self._held.find, self._stops) if at >= 0), default=None)
+        if cut is not None:
+            self.stopped = True
+            shown, self._held = self._held[:cut], ""
+            return shown
+        keep = max(map(self._overlap, self._stops))
+        shown = self._held[: len(self._held) - keep]
+        self._held = self._held[len(shown) :]
+        return shown
+
+    def flush(self) -> str:
+        """See `TextStage.flush`."""
+        shown, self._held = self._held, ""
+        return shown
+
+    def _overlap(self, stop: str) -> int:
+        """Length of the longest tail that is a proper beginning of `stop`."""
+        longest = min(len(stop) - 1, len(self._held))
+        return next((size for size in range(longest, 0, -1) if self._held.endswith(stop[:size])), 0)

@@ -1,0 +1,56 @@
+"""Every metric the service exports, declared in one place. Labels are bounded: no text of a caller is one."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+_STEP_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+
+
+class Metrics:
+    """The metrics of one service, in a registry of its own."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.requests = Counter(
+            "infirmary_requests",
+            "Requests answered, by route, method and status.",
+            ("route", "method", "status"),
+            registry=registry,
+        )
+        self.request_duration = self._seconds(
+            "infirmary_request_duration_seconds", "From the first byte in to the last byte out.", ("route",)
+        )
+        self.tokens = Counter(
+            "infirmary_tokens", "Tokens, of prompts and of completions.", ("kind",), registry=registry
+        )
+        self.queue_wait = self._seconds(
+            "infirmary_queue_wait_seconds", "From submission to the first decode step of a request."
+        )
+        self.time_to_first_token = self._seconds(
+            "infirmary_time_to_first_token_seconds", "From submission to the first token of the answer."
+        )
+        self.deidentification = self._seconds(
+            "infirmary_deidentification_seconds", "Search for identifiers in one request's texts."
+        )
+        self.audit_write = self._seconds("infirmary_audit_write_seconds", "Commit of one audit record.")
+        self.engine_step = Histogram(
+            "infirmary_engine_step_seconds",
+            "One decode step with sampling.",
+            buckets=_STEP_SECONDS,
+            registry=registry,
+        )
+        self.engine_restarts = Counter(
+            "infirmary_engine_restarts", "Engine processes that died and were replaced.", registry=registry
+        )
+        self.engine_up = Gauge(
+            "infirmary_engine_up", "1 while an engine is ready for requests.", registry=registry
+        )
+        self.requests_running = Gauge(
+            "infirmary_requests_running", "Requests that hold an engine slot.", registry=registry
+        )
+        self.requests_waiting = Gauge(
+            "infirmary_requests_waiting", "Requests that wait for an engine slot.", registry=registry
+        )
+
+    def _seconds(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Histogram:
+        return Histogram(name, text, labels, buckets=_SECONDS, registry=self.registry)

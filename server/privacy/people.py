@@ -1,0 +1,92 @@
+"""Which names of a request are one person.
+
+`John Smith`, `SMITH, JOHN` and `John A. Smith` are one; so are `J. Smith`, `Smith` and `John` where they
+fit exactly one person of the request.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from server.privacy.recognizers.name_grammar import folded, name_words
+
+Identity = tuple[str, ...]
+
+MIDDLE_NAMES = 2  # more words between a given name and a surname are a second person
+
+
+class Form(NamedTuple):
+    """A name in folded words; `given` is empty for a single word, `middle` holds words and initials."""
+
+    given: str
+    middle: tuple[str, ...]
+    surname: str
+
+    @property
+    def middle_initial(self) -> str:
+        """The first letter of the first middle name, empty without one."""
+        return self.middle[0][0] if self.middle else ""
+
+
+class People:
+    """The persons of one request."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._forms = {form for name in names if (form := parse(name))}
+        initials: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for form in self._forms:
+            initials[form.given, form.surname].add(form.middle_initial)
+        self._middle_initials: Mapping[tuple[str, str], set[str]] = initials
+        self._by_surname = _index((form.surname, self._of_full(form)) for form in self._full_forms())
+        self._by_other = _index(
+            (word, self._of_full(form)) for form in self._full_forms() for word in (form.given, *form.middle)
+        )
+        self.words = frozenset(
+            word for form in self._forms for word in (form.given, *form.middle, form.surname) if len(word) > 1
+        )
+
+    def knows(self, name: str) -> bool:
+        """Whether `name` is the full name of a person of this request, in any case."""
+        form = parse(name)
+        if form is None or not form.given or len(form.middle) > MIDDLE_NAMES:
+            return False
+        return (form.given, form.surname) in self._middle_initials
+
+    def identity(self, name: str) -> Identity:
+        """The person whom `name` means; a name that fits several persons is an identity of its own."""
+        form = parse(name)
+        if form is None:
+            return (folded(name),)
+        return self._of_full(form) if len(form.given) > 1 else self._of_partial(form)
+
+    def _full_forms(self) -> Iterable[Form]:
+        return (form for form in self._forms if len(form.given) > 1)
+
+    def _of_full(self, form: Form) -> Identity:
+        """Given name and surname, with the middle initial where it tells two people apart."""
+        initials = self._middle_initials.get((form.given, form.surname), set()) - {""}
+        return (form.given, form.surname, form.middle_initial if len(initials) > 1 else "")
+
+    def _of_partial(self, form: Form) -> Identity:
+        candidates = self._by_surname.get(form.surname, set())
+        if form.given:
+            candidates = {person for person in candidates if person[0].startswith(form.given)}
+        elif not candidates:
+            candidates = self._by_other.get(form.surname, set())
+        return next(iter(candidates)) if len(candidates) == 1 else (form.given, form.surname)
+
+
+def parse(name: str) -> Form | None:
+    """The words of `name`, of `First M. Last` or `Last, First M.`; None where it holds no word."""
+    last, comma, first = name.partition(",")
+    words = name_words(first) + name_words(last) if comma else name_words(name)
+    if not words:
+        return None
+    return Form(words[0] if len(words) > 1 else "", tuple(words[1:-1]), words[-1])
+
+
+def _index(pairs: Iterable[tuple[str, Identity]]) -> dict[str, set[Identity]]:
+    index: dict[str, set[Identity]] = defaultdict(set)
+    for word, person in pairs:
+        index[word].add(person)
+    return index

@@ -1,0 +1,173 @@
+"""The services of one process: made together, started together, stopped in reverse."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from models.database import DATABASE_ERRORS, Database
+from models.migrate import UnknownRevisionError, migrate
+from server.auth import Authenticator, KeyDigester, ensure_bootstrap_key, load_or_create_secret
+from server.clinical.catalogue import Catalogue
+from server.clinical.service import ClinicalService
+from server.engine.llama import Vocabulary
+from server.engine.protocol import Load, Step
+from server.engine.supervisor import EngineSupervisor
+from server.errors import InfirmaryError, PrivacyUnavailable, StartupError
+from server.inference.admission import Admission
+from server.inference.audit import Auditor
+from server.inference.pipeline import Inference
+from server.inference.prompt import ChatTemplate
+from server.inference.weights import LoadedWeights, WeightsRouter, sha256_of, weights_file
+from server.metrics import Metrics
+from server.privacy.deidentifier import Deidentifier
+from server.settings import EngineSettings, Settings
+
+
+@dataclass(frozen=True)
+class Services:
+    """All that a request handler may reach. `first_key` is set when this start made it."""
+
+    settings: Settings
+    database: Database
+    authenticator: Authenticator
+    engine: EngineSupervisor
+    inference: Inference
+    clinical: ClinicalService
+    metrics: Metrics
+    first_key: str | None
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """Start everything at once; raises StartupError with one clear line."""
+    path = weights_file(settings.weights)
+    metrics = Metrics(CollectorRegistry())
+    database = Database(settings.database_address)
+    engine = _engine(settings.engine, path, metrics)
+    deidentifier = Deidentifier(workers=settings.privacy.workers, timeout_s=settings.privacy.timeout_s)
+    auditor = Auditor(database)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(database.dispose)
+        stack.push_async_callback(auditor.drain)
+        stack.push_async_callback(deidentifier.close)
+        stack.push_async_callback(engine.stop)
+        weights, first_key = await _start(settings, path, database, engine, deidentifier)
+        metrics.engine_up.set(1)
+        inference = Inference(
+            router=WeightsRouter(weights),
+            deidentifier=deidentifier,
+            admission=_admission(settings.engine),
+            auditor=auditor,
+            metrics=metrics,
+            default_max_tokens=settings.limits.max_tokens,
+        )
+        yield Services(
+            settings=settings,
+            database=database,
+            authenticator=Authenticator(database, _digester(settings)),
+            engine=engine,
+            inference=inference,
+            clinical=ClinicalService(Catalogue(), inference),
+            metrics=metrics,
+            first_key=first_key,
+        )
+
+
+async def _start(
+    settings: Settings, path: Path, database: Database, engine: EngineSupervisor, deidentifier: Deidentifier
+) -> tuple[LoadedWeights, str | None]:
+    try:
+        async with asyncio.TaskGroup() as group:
+            weights = group.create_task(_load(path, engine))
+            group.create_task(deidentifier.start())
+            first_key = group.create_task(_open_database(settings, database))
+    except* (StartupError, PrivacyUnavailable) as errors:
+        raise StartupError(_first_message(errors)) from None
+    return weights.result(), first_key.result()
+
+
+def _first_message(errors: BaseExceptionGroup[InfirmaryError]) -> str:
+    error = errors.exceptions[0]
+    return error.message if isinstance(error, InfirmaryError) else _first_message(error)
+
+
+async def _load(path: Path, engine: EngineSupervisor) -> LoadedWeights:
+    hashing = asyncio.create_task(asyncio.to_thread(sha256_of, path))
+    ready = await engine.start()
+    # Only now: the engine process has shown that the file does no harm.
+    vocabulary = await asyncio.to_thread(Vocabulary.load, path)
+    return LoadedWeights(
+        version=path.stem,
+        digest=await hashing,
+        context_tokens=ready.context_tokens,
+        loaded_at=int(time.time()),
+        vocabulary=vocabulary,
+        template=ChatTemplate(vocabulary),
+        engine=engine,
+    )
+
+
+async def _open_database(settings: Settings, database: Database) -> str | None:
+    key = settings.bootstrap_key
+    try:
+        await asyncio.to_thread(migrate, settings.database_address)
+        return await ensure_bootstrap_key(
+            database, _digester(settings), key.get_secret_value() if key else None
+        )
+    except UnknownRevisionError as error:
+        raise StartupError(str(error)) from error
+    except DATABASE_ERRORS as error:
+        raise StartupError(f"the database cannot be opened: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _digester(settings: Settings) -> KeyDigester:
+    if settings.secret_key is not None:
+        return KeyDigester(settings.secret_key.get_secret_value().encode())
+    return KeyDigester(load_or_create_secret(settings.data_dir / "secret.key"))
+
+
+def _engine(settings: EngineSettings, path: Path, metrics: Metrics) -> EngineSupervisor:
+    load = Load(
+        path=str(path),
+        sequences=settings.sequences,
+        context_tokens=settings.context_tokens,
+        batch_tokens=settings.batch_tokens,
+        threads=settings.threads or len(os.sched_getaffinity(0)),
+        n_gpu_layers=settings.n_gpu_layers,
+        split_mode=settings.split_mode,
+        flash_attention=settings.flash_attention,
+    )
+
+    def on_step(step: Step) -> None:
+        metrics.engine_step.observe(step.step_s)
+        metrics.requests_running.set(step.running)
+        metrics.requests_waiting.set(step.waiting)
+
+    def on_change(*, up: bool) -> None:
+        metrics.engine_up.set(up)
+        if not up:
+            metrics.engine_restarts.inc()
+            metrics.requests_running.set(0)
+            metrics.requests_waiting.set(0)
+
+    return EngineSupervisor(
+        load, start_timeout_s=settings.start_timeout_s, on_step=on_step, on_change=on_change
+    )
+
+
+def _admission(settings: EngineSettings) -> Admission:
+    return Admission(
+        sequences=settings.sequences,
+        queue_requests=settings.queue_requests,
+        queue_tokens=settings.queue_tokens,
+    )

@@ -1,0 +1,40 @@
+import pytest
+
+from server.privacy.recognizers.record_number import RecordNumberRecognizer
+
+RECOGNIZER = RecordNumberRecognizer()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("MRN: 00482913", "00482913"),
+        ("MRN 00482913", "00482913"),
+        ("MR# 12-34-56", "12-34-56"),
+        ("Medical Record Number: A1234567", "A1234567"),
+        ("medical record no. 778812", "778812"),
+        ("Acct 99123", "99123"),
+        ("Account no: 5551-22", "5551-22"),
+        ("Encounter: E-12345", "E-12345"),
+        ("Visit no 4711", "4711"),
+        ("Member ID: XYZ123456789", "XYZ123456789"),
+        ("Medicare 1EG4-TE5-MK73", "1EG4-TE5-MK73"),
+        ("MRN is 448291", "448291"),
+    ],
+)
+def test_finds(found, text, expected):
+    assert found(RECOGNIZER, text) == {expected}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Visit 2 of 3",
+        "account for 30% of cases",
+        "Encounter for screening",
+        "WBC 12345",
+        "no record of 5 doses",
+    ],
+)
+def test_leaves(found, text):
+    assert found(RECOGNIZER, text) == set()
