@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -15,6 +16,10 @@ from server.errors import EngineUnavailable, StartupError
 
 _LONGEST_PAUSE_S = 30.0
 _GRACE_S = 5.0
+
+# libgomp's threads spin for milliseconds at each barrier. That costs nothing while the cores are free, and
+# decoding its speed, tenfold, as soon as another process wants one of them (docs/decisions/0004).
+_OPENMP = {"GOMP_SPINCOUNT": "1000"}
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +87,7 @@ class EngineSupervisor:
                 str(theirs.fileno()),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
+                env=_OPENMP | os.environ,
             )
         client = EngineClient(ours, self._on_step)
         try:

@@ -1,7 +1,7 @@
 """The identifiers in the texts of one request, and which of them are the same."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from server.privacy.analyzer import find_identifiers
 from server.privacy.findings import Finding, Findings
@@ -13,21 +13,24 @@ from server.privacy.spans import Span, resolve
 def analyze(texts: Sequence[str]) -> Findings:
     """The identifiers of each text, ascending and disjoint; identities hold over all `texts`."""
     found = [find_identifiers(text) for text in texts]
-    people = People(
-        text[span.start : span.end]
-        for text, spans in zip(texts, found, strict=True)
-        for span in spans
-        if span.kind == "NAME"
-    )
-    identities: dict[tuple[str, ...], int] = {}
-    return [
-        [
-            Finding(span.start, span.end, span.kind, identities.setdefault(key, len(identities)))
-            for span in resolve(text, [*spans, *mentions(text, people)])
-            for key in [(span.kind, *_identity(span, text[span.start : span.end], people))]
-        ]
-        for text, spans in zip(texts, found, strict=True)
-    ]
+    people = People(_names(texts, found))
+    numbers: dict[tuple[str, ...], int] = {}
+    findings: Findings = []
+    for text, spans in zip(texts, found, strict=True):
+        everywhere = resolve(text, [*spans, *mentions(text, people)])
+        keys = [(span.kind, *_identity(span, text[span.start : span.end], people)) for span in everywhere]
+        findings.append(
+            [
+                Finding(span.start, span.end, span.kind, numbers.setdefault(key, len(numbers)))
+                for span, key in zip(everywhere, keys, strict=True)
+            ]
+        )
+    return findings
+
+
+def _names(texts: Sequence[str], found: list[list[Span]]) -> Iterator[str]:
+    for text, spans in zip(texts, found, strict=True):
+        yield from (text[span.start : span.end] for span in spans if span.kind == "NAME")
 
 
 def _identity(span: Span, written: str, people: People) -> tuple[str, ...]:

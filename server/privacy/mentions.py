@@ -39,7 +39,7 @@ def _runs(text: str, people: People) -> Iterator[list[Token]]:
 
 
 def _belong(between: str, run: list[Token]) -> bool:
-    """Whether what stands between a run and a word joins them; a comma does behind a single word, as a surname."""
+    """Whether what stands between joins a run and a word; a comma does only behind a surname."""
     return BETWEEN.fullmatch(between) is not None and (len(run) == 1 or "," not in between)
 
 

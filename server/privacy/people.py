@@ -23,27 +23,31 @@ class Form(NamedTuple):
     surname: str
 
     @property
+    def words(self) -> tuple[str, ...]:
+        """All words, in the order of `First M. Last`."""
+        return (self.given, *self.middle, self.surname)
+
+    @property
     def middle_initial(self) -> str:
         """The first letter of the first middle name, empty without one."""
         return self.middle[0][0] if self.middle else ""
 
 
 class People:
-    """The persons of one request."""
+    """The persons of one request; `words` are all the words of their names, folded, without initials."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._forms = {form for name in names if (form := parse(name))}
+        forms = {form for name in names if (form := parse(name))}
         initials: dict[tuple[str, str], set[str]] = defaultdict(set)
-        for form in self._forms:
+        for form in forms:
             initials[form.given, form.surname].add(form.middle_initial)
         self._middle_initials: Mapping[tuple[str, str], set[str]] = initials
-        self._by_surname = _index((form.surname, self._of_full(form)) for form in self._full_forms())
+        full = [(form, self._of_full(form)) for form in forms if len(form.given) > 1]
+        self._by_surname = _index((form.surname, person) for form, person in full)
         self._by_other = _index(
-            (word, self._of_full(form)) for form in self._full_forms() for word in (form.given, *form.middle)
+            (word, person) for form, person in full for word in (form.given, *form.middle)
         )
-        self.words = frozenset(
-            word for form in self._forms for word in (form.given, *form.middle, form.surname) if len(word) > 1
-        )
+        self.words = frozenset(word for form in forms for word in form.words if len(word) > 1)
 
     def knows(self, name: str) -> bool:
         """Whether `name` is the full name of a person of this request, in any case."""
@@ -58,9 +62,6 @@ class People:
         if form is None:
             return (folded(name),)
         return self._of_full(form) if len(form.given) > 1 else self._of_partial(form)
-
-    def _full_forms(self) -> Iterable[Form]:
-        return (form for form in self._forms if len(form.given) > 1)
 
     def _of_full(self, form: Form) -> Identity:
         """Given name and surname, with the middle initial where it tells two people apart."""

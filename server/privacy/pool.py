@@ -55,12 +55,11 @@ class Worker:
             process.kill()
 
     def close(self) -> None:
-        """Lets the process end by closing its pipe; kills it where it does not."""
-        process, connection = self._process, self._connection
-        if process is not None and connection is not None:
-            connection.close()
-            process.join(CLOSE_S)
+        """Ends the process and waits until it is gone. It holds no state, so it need not agree."""
+        process = self._process
         self.kill()
+        if process is not None:
+            process.join(CLOSE_S)
 
     def _ready(self) -> Connection:
         if self._connection is None or self._process is None or not self._process.is_alive():

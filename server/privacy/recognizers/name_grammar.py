@@ -17,8 +17,8 @@ JOINED = rf"(?:['\u2019](?![sS](?!{LETTER})){LETTER}{{1,30}}|-{LETTER}{{1,30}}){
 WORD = rf"(?<![\w'\u2019]){UPPER}(?:{LETTER}{{1,30}}|['\u2019](?={UPPER}){LETTER}{{2,30}}){JOINED}(?!\w)"
 INITIAL = rf"(?<![\w'\u2019]){UPPER}(?:\.{UPPER}){{0,2}}(?![\w'\u2019])\.?"
 GAP = r"[ \t\u00a0]{1,3}"
-PARTICLE = "van von de del della di da dos das du la le las los der den ter ten bin ibn al el y"
-PARTICLES = rf"(?:(?<!\w)(?:{PARTICLE.replace(' ', '|')}){GAP}){{0,3}}"
+PARTICLE = "van|von|de|del|della|di|da|dos|das|du|la|le|las|los|der|den|ter|ten|bin|ibn|al|el|y"
+PARTICLES = rf"(?:(?<!\w)(?:{PARTICLE}){GAP}){{0,3}}"
 
 GIVEN_FIRST = rf"{PARTICLES}(?:{WORD}|{INITIAL})(?:{GAP}{PARTICLES}(?:{WORD}|{INITIAL})){{0,3}}"
 NAME = rf"{GIVEN_FIRST}(?:,[ \t]?{WORD}(?:{GAP}(?:{WORD}|{INITIAL}))?)?"
@@ -47,7 +47,8 @@ def tokens(text: str, start: int, end: int) -> list[Token]:
 
 def name_words(text: str) -> list[str]:
     """The words and the letters of initials in `text`, in any case, without particles; folded."""
-    return [folded(word) for word in ANY_WORD.findall(text) if word not in PARTICLE.split()]
+    particles = PARTICLE.split("|")
+    return [folded(word) for word in ANY_WORD.findall(text) if word not in particles]
 
 
 def folded(word: str) -> str:

@@ -75,7 +75,7 @@ LIKELY = tuple(
     re.compile(pattern)
     for pattern in (
         rf"{HEADER}[ \t]?[:=][ \t]{{0,8}}(?:{TITLE})?(?P<name>{NAME})",
-        rf"(?<!\w)(?:[Pp]t|PT|[Pp]atient|PATIENT)\.?{GAP}(?P<name>{NAME})",
+        rf"(?<!\w)(?:[Pp]t|[Pp]atient|PATIENT)\.?{GAP}(?P<name>{NAME})",
         rf"(?P<name>{GIVEN_FIRST}),?[ \t]?{CREDENTIAL}",
     )
 )

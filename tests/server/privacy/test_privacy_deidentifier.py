@@ -130,6 +130,18 @@ async def test_a_worker_that_misses_the_planted_text_stops_the_start():
     await pool.close()
 
 
+async def test_closing_fails_the_requests_in_flight():
+    pool = WorkerPool(workers=1, timeout_s=5.0)
+    await pool.start(bool, [NOTE])
+    os.kill(pool.pids[0], signal.SIGSTOP)
+    request = asyncio.create_task(pool.analyze([NOTE]))
+    await asyncio.sleep(0.05)
+    await pool.close()
+
+    with pytest.raises(PrivacyUnavailable):
+        await request
+
+
 async def test_workers_are_named_nice_and_end_with_the_pool():
     pool = WorkerPool(workers=1, timeout_s=1.0)
     await pool.start(bool, [NOTE])
