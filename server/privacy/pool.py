@@ -62,12 +62,15 @@ class Worker:
             process.join(CLOSE_S)
 
     def _ready(self) -> Connection:
-        if self._connection is None or self._process is None or not self._process.is_alive():
-            self._connection, remote = self._context.Pipe()
-            self._process = self._context.Process(target=serve, args=(remote, self._limit_s), daemon=True)
-            self._process.start()
+        """The pipe of a live process. Fields are set once it runs, since `kill` may come at any moment."""
+        process, connection = self._process, self._connection
+        if process is None or connection is None or not process.is_alive():
+            connection, remote = self._context.Pipe()
+            process = self._context.Process(target=serve, args=(remote, self._limit_s), daemon=True)
+            process.start()
             remote.close()
-        return self._connection
+            self._process, self._connection = process, connection
+        return connection
 
 
 class WorkerPool:
