@@ -44,6 +44,6 @@ def quote_of(source: str, *, max_words: int) -> Any:
     return Field(json_schema_extra={"x-quote-of": source, "x-max-words": max_words})
 
 
-def value_of(source: str, *, max_words: int) -> Any:
-    """Like `quote_of`, but may begin or end between a number and its unit (`25` and `mg` of `25mg`)."""
-    return Field(json_schema_extra={"x-value-of": source, "x-max-words": max_words})
+def value_of(source: str, pattern: str) -> Any:
+    """Mark a string field as one of the texts that `pattern` (Python's dialect) finds in the input field."""
+    return Field(json_schema_extra={"x-value-of": source, "pattern": pattern})

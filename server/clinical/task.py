@@ -63,4 +63,6 @@ class Task:
 
 def _compact(document: BaseModel) -> str:
     """As the grammar would have it written."""
-    return json.dumps(document.model_dump(mode="json"), ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(
+        document.model_dump(mode="json", exclude_none=True), ensure_ascii=False, separators=(",", ":")
+    )

@@ -10,7 +10,6 @@ import msgspec
 from server.engine.protocol import FromEngine, ToEngine
 
 HEADER = struct.Struct(">I")
-MAX_FRAME_BYTES = 256 * 1024 * 1024
 _READ_BYTES = 1 << 20
 
 
@@ -39,11 +38,10 @@ class Channel:
     def receive(self, *, wait: bool) -> Iterator[ToEngine]:
         """Yield every complete message that lies ready; with `wait` block until there is at least one."""
         while True:
-            yielded = False
             for message in self._frames():
-                yielded = True
+                wait = False
                 yield message
-            if not self._readable(wait=wait and not yielded):
+            if not self._readable(wait=wait):
                 return
             self._fill()
 

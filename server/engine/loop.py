@@ -81,6 +81,7 @@ class EngineLoop:
         self._rejected.append(Output(submit.id, [], finish, detail))
 
     def _cancel(self, request_id: int) -> None:
+        self._rejected = [output for output in self._rejected if output.id != request_id]
         sequence = self._scheduler.cancel(request_id)
         if sequence is not None:
             self._backend.clear(sequence.slot)

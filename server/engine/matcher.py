@@ -42,6 +42,7 @@ class Matcher:
     def forced(self) -> list[int]:
         """Take and return the tokens that must follow whatever the weights say."""
         tokens: list[int] = self._matcher.compute_ff_tokens()
+        self._check()
         for token in tokens:
             self.accept(token)
         return tokens

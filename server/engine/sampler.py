@@ -14,6 +14,7 @@ from server.engine.protocol import Sampling
 
 _REPEAT_WINDOW = 64
 _FIRST_NUCLEUS = 256
+_SEEDS = 2**64
 
 
 class Sampler:
@@ -26,7 +27,8 @@ class Sampler:
 
     def __init__(self, sampling: Sampling, prompt: Iterable[int] = ()) -> None:
         self._sampling = sampling
-        self._random = np.random.Generator(np.random.PCG64(sampling.seed))
+        seed = None if sampling.seed is None else sampling.seed % _SEEDS
+        self._random = np.random.Generator(np.random.PCG64(seed))
         self._answer: Counter[int] = Counter()
         self._recent: deque[int] = deque(prompt, maxlen=_REPEAT_WINDOW)
 

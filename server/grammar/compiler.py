@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from jsonschema import SchemaError
 from llguidance import LLMatcher, grammar_from
 from outlines.types.dsl import CFG, JsonSchema, python_types_to_terms, to_regex
 
@@ -52,18 +53,33 @@ def compile_json_schema(schema: dict[str, Any]) -> Grammar:
     text = json.dumps(schema, ensure_ascii=False)
     if len(text) > MAX_SCHEMA_CHARACTERS:
         raise InvalidGrammar(f"the schema is longer than {MAX_SCHEMA_CHARACTERS} characters")
-    return compile_output_type(JsonSchema(text))
+    try:
+        term = JsonSchema(text)
+    except SchemaError as error:
+        # Its own message repeats the part at fault, which may be all of the schema.
+        place = _one_line(error.json_path)
+        raise InvalidGrammar(
+            f"this is not a JSON schema: {place} breaks its rule '{error.validator}'"
+        ) from None
+    return compile_output_type(term)
 
 
 def _json_grammar(schema: str) -> str:
     try:
         return str(LLMatcher.grammar_from_json_schema(schema, defaults=_COMPACT))
     except ValueError as error:
-        raise InvalidGrammar(f"the JSON schema cannot be forced: {error}") from error
+        raise InvalidGrammar(f"the JSON schema cannot be forced: {_one_line(str(error))}") from error
 
 
 def _checked(text: str) -> Grammar:
     fault = LLMatcher.validate_grammar(text)
     if fault:
-        raise InvalidGrammar(f"the output type cannot be forced: {fault.splitlines()[0]}")
+        raise InvalidGrammar(f"the output type cannot be forced: {_one_line(fault)}")
     return Grammar(text)
+
+
+def _one_line(fault: str) -> str:
+    """First line of a fault, and the last where that says what the first announces."""
+    lines = [line.strip() for line in fault.splitlines() if line.strip()]
+    announced = lines[0].endswith(":") and len(lines) > 1
+    return f"{lines[0]} {lines[-1]}" if announced else lines[0]

@@ -8,25 +8,21 @@ Source of `substring_chunks`: llguidance's syntax reference.
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
-
-SpanKind = Literal["quote", "value"]
+from functools import cached_property
 
 _DIGIT = r"[\d¼-¾⅐-⅞]"
 _NUMBER = rf"\.?{_DIGIT}+(?:[.,/-]?{_DIGIT}+)*"
-_CHUNKS = {
-    # 25mg is one word of a quote, but a dose and its unit to a value.
-    "quote": re.compile(rf"(?:{_NUMBER})?\w+(?:['’.,/-]\w+)*|{_NUMBER}|\s+|[^\w\s]"),
-    "value": re.compile(rf"{_NUMBER}|[^\W\d]\w*(?:['’-]\w+)*|\s+|\w+|[^\w\s]"),
-}
+_CHUNK = rf"(?:{_NUMBER})?WORD+(?:['’.,/-]WORD+)*|{_NUMBER}|\s+|SIGN"
 
 _INK = r"([^\s\\]|\\[\"\\\/]|\\u[0-9a-f]{4})"
 _BLANK = r"(\s|\\[nrtbf])"
+_LETTER = r"[\p{L}\p{N}_]"  # Python's \w; that of Rust expressions has marks and lacks signs such as ½
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SourceText:
     """A text that spans are taken from; `atoms` are [start, end) ranges that no span may cut."""
 
@@ -38,24 +34,50 @@ class SourceText:
         """Whether there is anything to quote."""
         return re.search(r"\w", self.text) is not None
 
-    def chunks(self, kind: SpanKind) -> Iterator[tuple[int, int]]:
+    @cached_property
+    def _quote_bounds(self) -> frozenset[int]:
+        return frozenset((0, *(end for _, end in self.chunks())))
+
+    def chunks(self) -> Iterator[tuple[int, int]]:
         """[start, end) of each chunk, in order, together the whole text."""
+        pattern = _chunk_pattern(self.text)
         position = 0
-        for start, end in (*self.atoms, (len(self.text), len(self.text))):
-            for match in _CHUNKS[kind].finditer(self.text, position, start):
+        for start, end in self._gaps():
+            for match in pattern.finditer(self.text, position, start):
                 yield match.span()
             if start < end:
                 yield start, end
             position = end
 
+    def matches(self, pattern: str) -> list[str]:
+        """The different texts that `pattern` finds outside the atoms, in order of appearance."""
+        expression = re.compile(pattern)
+        found: dict[str, None] = {}
+        position = 0
+        for start, end in self._gaps():
+            found |= dict.fromkeys(match.group() for match in expression.finditer(self.text, position, start))
+            position = end
+        return [text for text in found if text]
+
+    def _gaps(self) -> Iterator[tuple[int, int]]:
+        """The atoms, and an empty one at the end of the text."""
+        yield from self.atoms
+        yield len(self.text), len(self.text)
+
     def occurrences(self, span: str) -> Iterator[int]:
         """Starts of the quote `span` in the text, ascending; both its ends lie on chunk boundaries."""
-        bounds = {0, *(end for _, end in self.chunks("quote"))}
         start = self.text.find(span)
         while start >= 0:
-            if start in bounds and start + len(span) in bounds:
+            if {start, start + len(span)} <= self._quote_bounds:
                 yield start
             start = self.text.find(span, start + 1)
+
+
+def _chunk_pattern(text: str) -> re.Pattern[str]:
+    """The chunks of `text`. Python's `\\w` knows no combining marks: those in the text are named."""
+    marks = "".join(sorted(sign for sign in set(text) if unicodedata.category(sign).startswith("M")))
+    word, sign = (rf"[\w{marks}]", rf"[^\w\s][{marks}]*") if marks else (r"\w", r"[^\w\s]")
+    return re.compile(_CHUNK.replace("WORD", word).replace("SIGN", sign))
 
 
 def escaped(text: str) -> str:
@@ -63,13 +85,13 @@ def escaped(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
-def substring_terminal(name: str, source: SourceText, kind: SpanKind) -> str:
+def substring_terminal(name: str, source: SourceText) -> str:
     """Lark terminal for any run of chunks of `source`, the empty one included."""
-    chunks = [escaped(source.text[start:end]) for start, end in source.chunks(kind)]
+    chunks = [escaped(source.text[start:end]) for start, end in source.chunks()]
     return f"{name}: %regex {json.dumps({'substring_chunks': chunks}, ensure_ascii=False)}"
 
 
 def span_terminal(name: str, substring: str, max_words: int) -> str:
     """Lark terminal for a span: a run of chunks that begins and ends in ink and holds a word."""
     more = rf"({_BLANK}+{_INK}+){{0,{max_words - 1}}}"
-    return rf"{name}: {substring} & /{_INK}+{more}/ & /({_INK}|{_BLANK})*\w({_INK}|{_BLANK})*/"
+    return rf"{name}: {substring} & /{_INK}+{more}/ & /({_INK}|{_BLANK})*{_LETTER}({_INK}|{_BLANK})*/"

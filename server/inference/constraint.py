@@ -10,6 +10,7 @@ from server.privacy.pseudonyms import PseudonymizedText
 
 # Annotations constrain nothing, and may hold what the engine must not see.
 _ANNOTATIONS = frozenset({"title", "description", "$comment", "examples", "default", "deprecated"})
+_LITERALS = frozenset({"enum", "const"})
 _PROPERTY_MAPS = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
 
 
@@ -56,24 +57,28 @@ class GroundedConstraint:
 
 
 def _without_annotations(schema: Any, *, of_properties: bool = False) -> Any:
+    """`of_properties`: the keys of this mapping are names that callers chose, not words of JSON Schema."""
     if isinstance(schema, list):
         return [_without_annotations(each) for each in schema]
     if not isinstance(schema, Mapping):
         return schema
     return {
         key: value
-        if key in ("enum", "const") and not of_properties
+        if key in _LITERALS and not of_properties
         else _without_annotations(value, of_properties=key in _PROPERTY_MAPS and not of_properties)
         for key, value in schema.items()
         if of_properties or key not in _ANNOTATIONS
     }
 
 
-def _literals(schema: Any) -> Iterator[str]:
+def _literals(schema: Any, *, of_properties: bool = False) -> Iterator[str]:
     """Every string below an `enum` or `const`."""
     if isinstance(schema, Mapping):
         for key, value in schema.items():
-            yield from _strings(value) if key in ("enum", "const") else _literals(value)
+            if key in _LITERALS and not of_properties:
+                yield from _strings(value)
+            else:
+                yield from _literals(value, of_properties=key in _PROPERTY_MAPS and not of_properties)
     elif isinstance(schema, list):
         for each in schema:
             yield from _literals(each)
@@ -90,14 +95,23 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(each)
 
 
-def _with_literals(schema: Any, seen: Mapping[str, str], *, literal: bool = False) -> Any:
-    if isinstance(schema, str):
-        return seen[schema] if literal else schema
+def _with_literals(schema: Any, seen: Mapping[str, str], *, of_properties: bool = False) -> Any:
+    """`schema` with each string below an `enum` or `const` as the model sees it."""
     if isinstance(schema, list):
-        return [_with_literals(each, seen, literal=literal) for each in schema]
-    if isinstance(schema, Mapping):
-        return {
-            key: _with_literals(value, seen, literal=literal or key in ("enum", "const"))
-            for key, value in schema.items()
-        }
-    return schema
+        return [_with_literals(each, seen) for each in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    return {
+        key: _replaced(value, seen)
+        if key in _LITERALS and not of_properties
+        else _with_literals(value, seen, of_properties=key in _PROPERTY_MAPS and not of_properties)
+        for key, value in schema.items()
+    }
+
+
+def _replaced(value: Any, seen: Mapping[str, str]) -> Any:
+    if isinstance(value, str):
+        return seen[value]
+    if isinstance(value, Mapping):
+        return {key: _replaced(each, seen) for key, each in value.items()}
+    return [_replaced(each, seen) for each in value] if isinstance(value, list) else value

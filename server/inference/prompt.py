@@ -1,8 +1,9 @@
 """Render: messages to token ids, through the GGUF's own chat template."""
 
 import hashlib
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,22 +44,26 @@ class ChatTemplate:
 
     def render(self, messages: Sequence[Message]) -> list[int]:
         """Token ids of the conversation up to where the answer begins."""
-        fence = _unused_character(messages)
-        quoted: list[str] = []
-
-        def fenced(match: re.Match[str]) -> str:
-            quoted.append(match.group())
-            return fence
-
-        turns = [{"role": each.role, "content": self._control.sub(fenced, each.text)} for each in messages]
+        fences = self._fences(messages)
+        turns = [
+            {"role": each.role, "content": self._control.sub(lambda match: fences[match.group()], each.text)}
+            for each in messages
+        ]
         text = self._rendered(turns)
         tokens = self._vocabulary.tokenize("", control=False, begin=self._vocabulary.adds_begin)
         text = text.removeprefix(self._vocabulary.begin_text) if tokens else text
-        for index, piece in enumerate(text.split(fence)):
-            if index:
-                tokens += self._vocabulary.tokenize(quoted[index - 1], control=False)
-            tokens += self._vocabulary.tokenize(piece, control=True)
+        quoted = {fence: control for control, fence in fences.items()}
+        for piece in re.split(f"([{''.join(quoted)}])", text) if quoted else [text]:
+            tokens += self._vocabulary.tokenize(quoted.get(piece, piece), control=piece not in quoted)
         return tokens
+
+    def _fences(self, messages: Sequence[Message]) -> dict[str, str]:
+        """For each control text in `messages` a character that stands for it while the template runs.
+
+        Templates may drop or repeat a message, so a fence says which text it stands for, not its place.
+        """
+        found = {text for message in messages for text in self._control.findall(message.text)}
+        return dict(zip(sorted(found), _unused_characters(messages), strict=False))
 
     def _rendered(self, turns: list[dict[str, str]]) -> str:
         try:
@@ -74,11 +79,9 @@ class ChatTemplate:
             ) from error
 
 
-def _unused_character(messages: Sequence[Message]) -> str:
-    code = _FIRST_PRIVATE_USE
-    while any(chr(code) in message.text for message in messages):
-        code += 1
-    return chr(code)
+def _unused_characters(messages: Sequence[Message]) -> Iterator[str]:
+    used = set().union(*(message.text for message in messages))
+    return (sign for sign in map(chr, itertools.count(_FIRST_PRIVATE_USE)) if sign not in used)
 
 
 def _refuse(message: str) -> Any:

@@ -36,7 +36,7 @@ class Detokenizer:
 
 
 class StopMatcher:
-    """Ends a stream before the first stop string, also one that is spread over several pieces."""
+    """Ends a stream before the stop string that is complete first, also one spread over several pieces."""
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = stops
@@ -48,9 +48,10 @@ class StopMatcher:
         if self.stopped or not self._stops:
             return "" if self.stopped else text
         self._held += text
-        cut = min((at for at in map(self._held.find, self._stops) if at >= 0), default=None)
-        if cut is not None:
+        found = [(at + len(stop), at) for stop in self._stops if (at := self._held.find(stop)) >= 0]
+        if found:
             self.stopped = True
+            _, cut = min(found)
             shown, self._held = self._held[:cut], ""
             return shown
         keep = max(map(self._overlap, self._stops))

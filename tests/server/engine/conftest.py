@@ -1,0 +1,138 @@
+"""An engine without llama.cpp: its logits are a hash of what a slot holds."""
+
+import socket
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+
+import msgspec
+import numpy as np
+import pytest
+from llguidance import LLTokenizer
+
+from server.engine.backend import Batch, Logits
+from server.engine.channel import Channel
+from server.engine.loop import EngineLoop
+from server.engine.protocol import Cancel, Output, Step, Submit, ToEngine
+
+END = 256
+VOCABULARY = END + 1
+END_BONUS = 1.2
+
+
+class FakeBackend:
+    """Deterministic weights that hold the loop to the contract of `Backend`."""
+
+    device = "fake"
+    end_of_generation = frozenset({END})
+
+    def __init__(self, *, sequences: int, context_tokens: int, budget: int) -> None:
+        self.sequences = sequences
+        self.context_tokens = context_tokens
+        self.held: list[list[int]] = [[] for _ in range(sequences)]
+        self.rows = 0
+        self._budget = budget
+        self._logits: Logits = np.zeros((0, VOCABULARY), np.float32)
+
+    def decode(self, batch: Batch) -> Logits:
+        columns = (batch.tokens, batch.positions, batch.slots, batch.outputs)
+        assert {len(column) for column in columns} == {len(batch)}
+        assert 0 < len(batch) <= self._budget
+        assert sum(batch.outputs) <= self.sequences
+        rows = []
+        for token, position, slot, output in zip(*columns, strict=True):
+            assert position == len(self.held[slot]) < self.context_tokens
+            self.held[slot].append(token)
+            if output:
+                rows.append(self._row(self.held[slot]))
+        self.rows += len(rows)
+        self._logits.fill(np.nan)  # rows are valid until the next step only
+        self._logits = np.array(rows, np.float32).reshape(len(rows), VOCABULARY)
+        return self._logits
+
+    def clear(self, slot: int) -> None:
+        self.held[slot] = []
+
+    @staticmethod
+    def _row(tokens: list[int]) -> Logits:
+        state = zlib.crc32(np.array(tokens, np.int32).tobytes())
+        row = np.random.default_rng(state).normal(size=VOCABULARY).astype(np.float32)
+        row[END] += END_BONUS
+        return row
+
+
+class FakeEngine:
+    """An EngineLoop that is turned by hand."""
+
+    def __init__(self, tokenizer: LLTokenizer, *, slots: int = 2, budget: int = 8, context: int = 48) -> None:
+        self.backend = FakeBackend(sequences=slots, context_tokens=context, budget=budget)
+        self.socket, theirs = socket.socketpair()
+        self._theirs = theirs
+        self._loop = EngineLoop(self.backend, tokenizer, Channel(theirs), batch_tokens=budget)
+        self._decoder = msgspec.msgpack.Decoder(Step)
+        self._sent = False
+        self.steps: list[Step] = []
+
+    @property
+    def busy(self) -> bool:
+        """Whether a turn would not wait for a message."""
+        return self._sent or bool(self.steps and (self.steps[-1].running or self.steps[-1].waiting))
+
+    def send(self, message: ToEngine) -> None:
+        payload = msgspec.msgpack.encode(message)
+        self.socket.sendall(struct.pack(">I", len(payload)) + payload)
+        self._sent = True
+
+    def turn(self) -> Step:
+        assert self.busy, "this turn would wait for ever"
+        self._loop.turn()
+        self._sent = False
+        (length,) = struct.unpack(">I", self._read(4))
+        self.steps.append(self._decoder.decode(self._read(length)))
+        return self.steps[-1]
+
+    def finish(self, *, within: int = 5000) -> None:
+        """Turn until nothing runs or waits."""
+        while self.busy:
+            self.turn()
+            assert len(self.steps) <= within, "a request starves"
+
+    def serve(self, *messages: Submit | Cancel) -> list[Output]:
+        """All outputs, one for each request, in the order of their ends."""
+        for message in messages:
+            self.send(message)
+        self.finish()
+        return self.answers()
+
+    def answers(self) -> list[Output]:
+        """The outputs so far, joined by request; those that ended only."""
+        tokens: dict[int, list[int]] = {}
+        ended = []
+        for output in (output for step in self.steps for output in step.outputs):
+            tokens.setdefault(output.id, []).extend(output.tokens)
+            if output.finish:
+                ended.append(Output(output.id, tokens[output.id], output.finish, output.detail))
+        return ended
+
+    def close(self) -> None:
+        self.socket.close()
+        self._theirs.close()
+
+    def _read(self, size: int) -> bytes:
+        return self.socket.recv(size, socket.MSG_WAITALL)
+
+
+@pytest.fixture(scope="session")
+def make_engine(byte_tokenizer: LLTokenizer) -> Iterator[Callable[..., FakeEngine]]:
+    """Makes engines; those that a test leaves open are closed before the next is made."""
+    engines: list[FakeEngine] = []
+
+    def make(**sizes: int) -> FakeEngine:
+        while len(engines) > 2:
+            engines.pop(0).close()
+        engines.append(FakeEngine(byte_tokenizer, **sizes))
+        return engines[-1]
+
+    yield make
+    for engine in engines:
+        engine.close()

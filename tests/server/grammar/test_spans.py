@@ -1,0 +1,128 @@
+import json
+import re
+import unicodedata
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from server.grammar.spans import SourceText, escaped
+
+FULL = settings(max_examples=300, deadline=None, derandomize=True)
+
+
+def chunks(text: str, atoms: tuple[tuple[int, int], ...] = ()) -> list[str]:
+    return [text[start:end] for start, end in SourceText(text, atoms).chunks()]
+
+
+@FULL
+@given(st.data())
+def test_chunks_are_together_the_whole_text(notes, data):
+    note = data.draw(notes)
+    found = list(note.chunks())
+
+    assert "".join(note.text[start:end] for start, end in found) == note.text
+    assert [start for start, _ in found] == [0, *(end for _, end in found)][: len(found)]
+    assert all(start < end for start, end in found)
+
+
+@FULL
+@given(st.data())
+def test_atoms_are_never_cut(notes, data):
+    note = data.draw(notes)
+    assert set(note.atoms) <= set(note.chunks())
+
+
+@FULL
+@given(st.data())
+def test_letters_digits_and_their_marks_are_never_parted(notes, data):
+    note = data.draw(notes)
+    edges = {bound for atom in note.atoms for bound in atom}
+    for _, end in note.chunks():
+        if end in edges or end == len(note.text):
+            continue
+        before, after = note.text[end - 1], note.text[end]
+        assert not (before.isalpha() and after.isalpha())
+        assert not (before.isdecimal() and after.isdecimal())
+        assert before.isspace() or unicodedata.category(after)[0] != "M"
+
+
+@FULL
+@given(st.data())
+def test_an_occurrence_stands_where_it_is_said_to(notes, data):
+    note = data.draw(notes)
+    bounds = [0, *(end for _, end in note.chunks())]
+    start, end = sorted(data.draw(st.tuples(st.sampled_from(bounds), st.sampled_from(bounds))))
+    quote = note.text[start:end]
+    if quote:
+        starts = list(note.occurrences(quote))
+        assert start in starts
+        assert starts == sorted(set(starts))
+        assert all(note.text[at : at + len(quote)] == quote for at in starts)
+
+
+@pytest.mark.parametrize(
+    "whole",
+    ["0.5", ".5", "1,000", "1/2", "1-2", "½", "1½", "120/80", "2026-01-31", "don't", "O’Brien", "naïve"],
+)
+def test_numbers_and_words_stay_whole(whole):
+    assert chunks(f"a {whole} b") == ["a", " ", whole, " ", "b"]
+
+
+@pytest.mark.parametrize("whole", ["25mg", "0.5mg", ".5mg", "5mg/kg", "q4h", "q.i.d", "beta-blocker"])
+def test_a_quote_holds_a_number_and_its_unit(whole):
+    assert chunks(whole) == [whole]
+
+
+def test_matches_are_each_found_text_once_in_order():
+    assert SourceText("25 mg, 5 mg, 25 ml").matches(r"\d+|ml") == ["25", "5", "ml"]
+
+
+def test_matches_lie_outside_atoms():
+    assert SourceText("x 1 [DATE_2] 3", ((4, 12),)).matches(r"\d") == ["1", "3"]
+
+
+@FULL
+@given(st.data(), st.sampled_from([r"\d+", r"\w+", r"\b\w", r"[^\w\s]", r"\s*", "", r"(?s:.)+", r"\[?\w+"]))
+def test_no_match_touches_an_atom_and_none_is_empty(notes, data, pattern):
+    note = data.draw(notes)
+    outside, position = [], 0
+    for start, end in [*note.atoms, (len(note.text), len(note.text))]:
+        outside.append(note.text[position:start])
+        position = end
+    for found in note.matches(pattern):
+        assert found
+        assert any(found in part for part in outside)
+
+
+@pytest.mark.parametrize("whole", ["nai\u0308ve", "Sjo\u0308gren", "e\u0301", "कि", "❤\ufe0f"])
+def test_a_character_and_its_marks_stay_together(whole):
+    assert chunks(f"a {whole}.") == ["a", " ", whole, "."]
+
+
+def test_an_atom_is_a_chunk_beside_any_letters():
+    assert chunks("x[NAME_1]y", atoms=((1, 9),)) == ["x", "[NAME_1]", "y"]
+
+
+def test_atoms_may_touch():
+    assert chunks("[NAME_1][NAME_2]", atoms=((0, 8), (8, 16))) == ["[NAME_1]", "[NAME_2]"]
+
+
+def test_occurrences_inside_other_words_do_not_count():
+    assert list(SourceText("mg 25mg mg").occurrences("mg")) == [0, 8]
+
+
+def test_occurrences_may_overlap():
+    assert list(SourceText("a b a b a").occurrences("a b a")) == [0, 4]
+
+
+@pytest.mark.parametrize("text, expected", [("", False), (" \n.;🙂", False), ("a", True), ("½", True)])
+def test_only_a_text_with_words_has_words(text, expected):
+    assert SourceText(text).has_words is expected
+
+
+@FULL
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_escaped_text_is_that_of_a_json_string(text):
+    assert json.loads(f'"{escaped(text)}"') == text
+    assert not re.search(r"[\x00-\x1f]", escaped(text))
