@@ -1,7 +1,5 @@
 """What the answers of all clinical tasks share."""
 
-from typing import Any
-
 from pydantic import BaseModel, Field
 
 from schemas.base import Strict
@@ -37,13 +35,3 @@ class Provenance(BaseModel):
     prompt_hash: str
     weights: str
     weights_digest: str
-
-
-def quote_of(source: str, *, max_words: int) -> Any:
-    """Mark a string field as a verbatim run of at most `max_words` words of the input field `source`."""
-    return Field(json_schema_extra={"x-quote-of": source, "x-max-words": max_words})
-
-
-def value_of(source: str, pattern: str) -> Any:
-    """Mark a string field as one of the texts that `pattern` (Python's dialect) finds in the input field."""
-    return Field(json_schema_extra={"x-value-of": source, "pattern": pattern})

@@ -38,14 +38,15 @@ class ClinicalService:
             schema_version=task.schema_version,
         )
         async with self.inference.generate(request, principal) as generation:
-            document = _document(await generation.text(), generation)
+            document = _document(task, await generation.text(), generation)
             return _answer(task, document, generation)
 
 
-def _document(text: str, generation: Generation) -> Document:
+def _document(task: Task, text: str, generation: Generation) -> Document:
     if generation.finish_reason != "stop":
         raise GenerationFailed("the answer grew longer than the task allows; shorten or split the note")
-    locator = EvidenceLocator(generation.deidentified.texts[-1], generation.deidentified.vault)
+    deidentified = generation.deidentified
+    locator = EvidenceLocator(deidentified.texts[-1], deidentified.vault, task.draft_schema)
     return locator.locate(json.loads(text))
 
 

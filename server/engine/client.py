@@ -36,6 +36,7 @@ class EngineClient:
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder: msgspec.msgpack.Decoder[FromEngine] = msgspec.msgpack.Decoder(FromEngine)
         self._alive = True
+        self._writer: asyncio.StreamWriter | None = None
 
     @property
     def open_requests(self) -> int:
@@ -92,7 +93,7 @@ class EngineClient:
     def close(self) -> None:
         """Hang up; the engine process ends by itself."""
         self._end()
-        self._writer.close()
+        (self._writer or self._socket).close()
 
     def _dispatch(self, step: Step) -> None:
         self._on_step(step)
@@ -107,7 +108,7 @@ class EngineClient:
             queue.put_nowait(None)
 
     def _send(self, message: ToEngine) -> None:
-        if not self._alive:
+        if not self._alive or self._writer is None:
             raise EngineUnavailable("no engine is ready")
         payload = self._encoder.encode(message)
         self._writer.write(HEADER.pack(len(payload)) + payload)

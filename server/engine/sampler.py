@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from server.engine.backend import Logits
+from server.engine.backend import BackendFault, Logits
 from server.engine.protocol import Sampling
 
 _REPEAT_WINDOW = 64
@@ -39,10 +39,18 @@ class Sampler:
             self._recent.append(token)
 
     def sample(self, logits: Logits, allowed: NDArray[np.intp] | None = None) -> int:
-        """Choose a token id from `logits` [vocabulary], among `allowed` ids where given."""
+        """Choose a token id from `logits` [vocabulary], among `allowed` ids where given.
+
+        Raises BackendFault where no finite logit is left.
+        """
         logits = self._penalize(logits)
         scores = logits if allowed is None else logits[allowed]
-        index = int(scores.argmax()) if self._sampling.temperature <= 0 else self._draw(scores)
+        index = int(scores.argmax())
+        # NaN is the largest to argmax, so this sees every way in which a row can be unusable.
+        if not np.isfinite(scores[index]):
+            raise BackendFault("the logits are not numbers")
+        if self._sampling.temperature > 0:
+            index = self._draw(scores)
         return index if allowed is None else int(allowed[index])
 
     def _draw(self, scores: Logits) -> int:

@@ -94,8 +94,11 @@ class EngineSupervisor:
             async with asyncio.timeout(self._start_timeout_s):
                 self.ready = await client.load(self._load)
         except TimeoutError as error:
-            await self._end_process()
+            client.close()
             raise StartupError(f"the engine was not ready within {self._start_timeout_s:g} s") from error
+        except BaseException:
+            client.close()
+            raise
         self._client = client
         self._on_change(up=True)
         logger.info("engine ready", extra={"pid": self._process.pid, "device": self.ready.device})
@@ -106,9 +109,7 @@ class EngineSupervisor:
         while True:
             if self._client:
                 pause_s = 0.0
-                await self._client.run()
-                self._client.close()
-                self._client, self.ready = None, None
+                await self._listen(self._client)
                 self._on_change(up=False)
             await self._end_process()
             await asyncio.sleep(pause_s)
@@ -118,7 +119,15 @@ class EngineSupervisor:
             except (StartupError, OSError):
                 logger.exception("engine failed to start")
 
+    async def _listen(self, client: EngineClient) -> None:
+        """Until the engine ends, or says what cannot be understood: then it is replaced."""
+        try:
+            await client.run()
+        except Exception:
+            logger.exception("engine connection failed")
+
     async def _end_process(self) -> None:
+        """Hang up, and wait for the process; one that does not end by itself is killed."""
         process, self._process = self._process, None
         if self._client:
             self._client.close()
@@ -131,4 +140,4 @@ class EngineSupervisor:
         except TimeoutError:
             process.kill()
             await process.wait()
-        logger.warning("engine ended", extra={"pid": process.pid, "status": process.returncode})
+        logger.info("engine ended", extra={"pid": process.pid, "status": process.returncode})

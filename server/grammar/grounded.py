@@ -1,28 +1,30 @@
 """Grounded grammars: JSON whose marked strings can only be verbatim spans of a source text.
 
-A string schema is marked with `x-quote-of: <source>` and `x-max-words: <n>`, or with `x-value-of: <source>`
-and `pattern`: then it is one of the texts that the pattern finds in the source. Properties are written in
+The marks are those of `server.grammar.marks`. Properties are written in
 the order of the schema; one that is not required is left out rather than null (small models all but never
 write null where the examples before it hold strings), and one that the source has no value for cannot be
 written at all. What holds no mark is left to llguidance's own JSON Schema support.
 """
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from outlines.types import CFG
 
+from server.grammar.marks import MAX_WORDS, QUOTE_OF, VALUE_OF, WITHOUT
 from server.grammar.spans import SourceText, span_terminal, substring_terminal
 
 Schema = Mapping[str, Any]
 
-_QUOTE = "x-quote-of"
-_VALUE = "x-value-of"
-
 
 def grounded_type(schema: Schema, sources: Mapping[str, SourceText]) -> CFG:
-    """The Outlines output type of `schema` over `sources`, as one Lark grammar."""
+    """The Outlines output type of `schema` over `sources`, as one Lark grammar.
+
+    Raises ValueError where the first property of an object is not a required one: the others could not tell
+    whether they need a comma.
+    """
     return CFG(_LarkWriter(schema, sources).write())
 
 
@@ -34,6 +36,7 @@ class _LarkWriter:
         self._definitions: Mapping[str, Schema] = schema.get("$defs", {})
         self._sources = sources
         self._rules: dict[str, str] = {}
+        self._substrings: dict[tuple[str, str | None], str] = {}
 
     def write(self) -> str:
         start = f"start: {self._expression(self._schema)}"
@@ -41,9 +44,9 @@ class _LarkWriter:
 
     def _expression(self, schema: Schema) -> str:
         schema = self._resolve(schema)
-        if _QUOTE in schema:
-            return self._span(schema[_QUOTE], schema["x-max-words"])
-        if _VALUE in schema:
+        if QUOTE_OF in schema:
+            return self._span(schema)
+        if VALUE_OF in schema:
             return _choice(self._values(schema))
         if "anyOf" in schema:
             return "(" + " | ".join(self._expression(choice) for choice in schema["anyOf"]) + ")"
@@ -65,47 +68,54 @@ class _LarkWriter:
         return self._definitions[reference.rsplit("/", 1)[-1]] if reference else schema
 
     def _object(self, schema: Schema) -> str:
-        """The first property must be a required one, so that every other can bring its comma along."""
+        required = schema.get("required", ())
         first, *others = schema["properties"].items()
+        if first[0] not in required:
+            raise ValueError(f"the first property, {first[0]}, must be required")
         rest = [
-            f"({_literal(',')} {self._property(name, part)}){'' if name in schema['required'] else '?'}"
+            f"({_literal(',')} {self._property(name, part)}){'' if name in required else '?'}"
             for name, part in others
-            if self._satisfiable(_without_null(part))
+            if name in required or self._capacity(_without_null(part))
         ]
         return " ".join([_literal("{"), self._property(*first), *rest, _literal("}")])
 
     def _property(self, name: str, schema: Schema) -> str:
         return f"{_literal(_compact(name) + ':')} {self._expression(_without_null(schema))}"
 
-    def _array(self, items: Schema, max_items: int) -> str:
-        if not self._satisfiable(items):
+    def _array(self, items: Schema, max_items: float) -> str:
+        max_items = min(max_items, self._capacity(items))
+        if not max_items:
             return _literal("[]")
         rule = f"item_{len(self._rules)}"
         self._rules[rule] = ""
         self._rules[rule] = f"{rule}: {self._expression(items)}"
-        more = f"({_literal(',')} {rule}){{0,{max_items - 1}}}" if max_items > 1 else ""
+        more = f"({_literal(',')} {rule}){{0,{max_items - 1:g}}}" if max_items > 1 else ""
         return f"{_literal('[')} ({rule} {more})? {_literal(']')}"
 
-    def _satisfiable(self, schema: Schema) -> bool:
-        """Whether the sources hold what is required: of a text without words nothing can be quoted."""
+    def _capacity(self, schema: Schema) -> float:
+        """How many different findings the sources have words for; none where a required one has no value."""
         schema = self._resolve(schema)
-        if _QUOTE in schema:
-            return self._sources[schema[_QUOTE]].has_words
-        if _VALUE in schema:
-            return bool(self._values(schema))
+        if QUOTE_OF in schema:
+            return self._sources[schema[QUOTE_OF]].count_words(schema.get(WITHOUT))
+        if VALUE_OF in schema:
+            return math.inf if self._values(schema) else 0
         if "anyOf" in schema:
-            return any(self._satisfiable(choice) for choice in schema["anyOf"])
+            return max(self._capacity(choice) for choice in schema["anyOf"])
         properties = schema.get("properties", {})
-        return all(self._satisfiable(properties[name]) for name in schema.get("required", ()))
+        return min(
+            (self._capacity(properties[name]) for name in schema.get("required", ())), default=math.inf
+        )
 
     def _values(self, schema: Schema) -> list[str]:
-        return self._sources[schema[_VALUE]].matches(schema["pattern"])
+        return self._sources[schema[VALUE_OF]].matches(schema["pattern"])
 
-    def _span(self, source: str, max_words: int) -> str:
-        substring = f"SUBSTRING_{source.upper()}"
-        self._rules.setdefault(substring, substring_terminal(substring, self._sources[source]))
-        span = f"SPAN_{source.upper()}_{max_words}"
-        self._rules.setdefault(span, span_terminal(span, substring, max_words))
+    def _span(self, schema: Schema) -> str:
+        source, without, max_words = schema[QUOTE_OF], schema.get(WITHOUT), schema[MAX_WORDS]
+        substring = self._substrings.setdefault((source, without), f"SUBSTRING_{len(self._substrings)}")
+        if substring not in self._rules:
+            self._rules[substring] = substring_terminal(substring, self._sources[source], without)
+        span = f"{substring}_{max_words}"
+        self._rules[span] = span_terminal(span, substring, max_words)
         quote = _literal('"')
         return f"{quote} {span} {quote}"
 

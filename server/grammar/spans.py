@@ -17,8 +17,11 @@ _DIGIT = r"[\d¼-¾⅐-⅞]"
 _NUMBER = rf"\.?{_DIGIT}+(?:[.,/-]?{_DIGIT}+)*"
 _CHUNK = rf"(?:{_NUMBER})?WORD+(?:['’.,/-]WORD+)*|{_NUMBER}|\s+|SIGN"
 
-_INK = r"([^\s\\]|\\[\"\\\/]|\\u[0-9a-f]{4})"
+_SENTENCE_END = re.compile(r"(?:(?<=[.;!?])\s+|\n+)")
+
+_INK = r"([^\s\\\x00-\x1f]|\\[\"\\\/]|\\u[0-9a-f]{4})"
 _BLANK = r"(\s|\\[nrtbf])"
+_BARRIER = "\x00"  # JSON escapes it, so no text holds it, and no span may
 _LETTER = r"[\p{L}\p{N}_]"  # Python's \w; that of Rust expressions has marks and lacks signs such as ½
 
 
@@ -29,10 +32,25 @@ class SourceText:
     text: str
     atoms: tuple[tuple[int, int], ...] = ()
 
-    @property
-    def has_words(self) -> bool:
-        """Whether there is anything to quote."""
-        return re.search(r"\w", self.text) is not None
+    def count_words(self, without: str | None = None) -> int:
+        """How many words there are to quote that touch nothing `without` finds."""
+        barriers = self.covered(without)
+        return sum(
+            re.search(r"\w", self.text[start:end]) is not None and barriers.isdisjoint(range(start, end))
+            for start, end in self.chunks()
+        )
+
+    def covered(self, pattern: str | None) -> frozenset[int]:
+        """Positions of the text that `pattern` finds."""
+        if pattern is None:
+            return frozenset()
+        return frozenset(at for match in re.finditer(pattern, self.text) for at in range(*match.span()))
+
+    def sentence(self, start: int, end: int) -> "SourceText":
+        """The sentence or sentences, or the line or lines, that [start, end) touches; without atoms."""
+        first = max((match.end() for match in _SENTENCE_END.finditer(self.text, 0, start)), default=0)
+        last = _SENTENCE_END.search(self.text, max(end - 1, start))
+        return SourceText(self.text[first : last.start() if last else len(self.text)])
 
     @cached_property
     def _quote_bounds(self) -> frozenset[int]:
@@ -85,9 +103,13 @@ def escaped(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
-def substring_terminal(name: str, source: SourceText) -> str:
-    """Lark terminal for any run of chunks of `source`, the empty one included."""
-    chunks = [escaped(source.text[start:end]) for start, end in source.chunks()]
+def substring_terminal(name: str, source: SourceText, without: str | None) -> str:
+    """Lark terminal for any run of chunks of `source`, also of none, that touches nothing `without` finds."""
+    barriers = source.covered(without)
+    chunks = [
+        escaped(source.text[start:end]) if barriers.isdisjoint(range(start, end)) else _BARRIER
+        for start, end in source.chunks()
+    ]
     return f"{name}: %regex {json.dumps({'substring_chunks': chunks}, ensure_ascii=False)}"
 
 

@@ -9,7 +9,7 @@ _LONGEST_RETRY_S = 120
 
 
 class Admission:
-    """Bounds what waits, in requests and in prompt tokens, and knows how fast the queue moves."""
+    """Bounds what the engine is given, in requests and prompt tokens, and knows how fast it serves them."""
 
     def __init__(self, *, sequences: int, queue_requests: int, queue_tokens: int) -> None:
         self._sequences = sequences
@@ -20,7 +20,7 @@ class Admission:
         self._service_s = 1.0
 
     def check_room(self) -> None:
-        """Raise Overloaded when as many requests wait as may."""
+        """Raise Overloaded when the engine has as many requests as may run and wait."""
         if self._requests >= self._sequences + self._queue_requests:
             raise Overloaded("the queue is full", retry_after_s=self._retry_after_s())
 

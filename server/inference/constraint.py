@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from server.errors import InvalidGrammar
 from server.grammar.compiler import Grammar, compile_json_schema, compile_output_type
 from server.grammar.grounded import grounded_type
 from server.grammar.spans import SourceText
@@ -28,15 +29,21 @@ class Constraint(Protocol):
 
 
 class SchemaConstraint:
-    """A caller's JSON Schema. Its `enum` and `const` strings are de-identified like any other text."""
+    """A caller's JSON Schema. Its `enum` and `const` strings are de-identified like any other text.
+
+    An identifier anywhere else (a property's name, a pattern) cannot be replaced: it is refused.
+    """
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self._schema = _without_annotations(schema)
-        self.texts = tuple(dict.fromkeys(_literals(self._schema)))
+        self._literals = tuple(dict.fromkeys(_literals(self._schema)))
+        self.texts = tuple(dict.fromkeys((*self._literals, *_words(self._schema))))
 
     def compile(self, texts: Sequence[PseudonymizedText], messages: Sequence[PseudonymizedText]) -> Grammar:  # noqa: ARG002 - see Constraint
         """See `Constraint.compile`."""
         seen = {text.original: text.text for text in texts}
+        if any(after != before for before, after in seen.items() if before not in self._literals):
+            raise InvalidGrammar("the schema holds an identifier outside of enum and const")
         return compile_json_schema(_with_literals(self._schema, seen))
 
 
@@ -93,6 +100,19 @@ def _strings(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for each in value:
             yield from _strings(each)
+
+
+def _words(schema: Any) -> Iterator[str]:
+    """Every string and every key of a schema."""
+    if isinstance(schema, str):
+        yield schema
+    elif isinstance(schema, Mapping):
+        yield from schema
+        for each in schema.values():
+            yield from _words(each)
+    elif isinstance(schema, list):
+        for each in schema:
+            yield from _words(each)
 
 
 def _with_literals(schema: Any, seen: Mapping[str, str], *, of_properties: bool = False) -> Any:

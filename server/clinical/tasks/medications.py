@@ -1,81 +1,86 @@
 """Medications with dose, unit, route, frequency and assertion, each with its evidence."""
 
-from typing import Any
+from typing import Annotated
 
-from schemas.clinical.medications import (
-    SCHEMA_VERSION,
-    MedicationDraft,
-    MedicationsAnswer,
-    MedicationsDraft,
-    MedicationStatus,
-)
+from pydantic import BaseModel, Field
+
+from schemas.clinical.medications import SCHEMA_VERSION, MedicationsAnswer, MedicationStatus
 from server.clinical.task import Example, Task
+from server.clinical.terms import DOSE, FREQUENCY, NOT_A_NAME, ROUTE, UNIT
+from server.grammar.marks import quote_of, value_of
+
+_MAX_MEDICATIONS = 40
 
 _INSTRUCTION = (
-    "List every medication in the clinical note as JSON. Copy each value word for word from the note; write "
-    "null where the note does not say it. Status is present, negated, historical, hypothetical or family."
+    "List every medication in the clinical note as JSON. Copy each value word for word from the note; leave "
+    "out what the note does not say. Status is present, negated, historical, hypothetical or family."
 )
 
-_UNSAID = {"dose": None, "unit": None, "route": None, "frequency": None}
+
+class MedicationDraft(BaseModel):
+    """The form the model writes; what the note does not say is left out."""
+
+    name: Annotated[str, quote_of("text", max_words=3, without=NOT_A_NAME)]
+    dose: Annotated[str, value_of("text", DOSE)] | None = None
+    unit: Annotated[str, value_of("text", UNIT)] | None = None
+    route: Annotated[str, value_of("text", ROUTE)] | None = None
+    frequency: Annotated[str, value_of("text", FREQUENCY)] | None = None
+    evidence: Annotated[str, quote_of("text", max_words=16)]
+    status: MedicationStatus
 
 
-def _medication(evidence: str, name: str, status: MedicationStatus, **said: Any) -> MedicationDraft:
-    return MedicationDraft(evidence=evidence, name=name, status=status, **(_UNSAID | said))
+class MedicationsDraft(BaseModel):
+    """The whole document the model writes."""
+
+    medications: list[MedicationDraft] = Field(max_length=_MAX_MEDICATIONS)
 
 
 _EXAMPLES = (
     Example(
-        "Takes amlodipine 5 mg by mouth every morning for blood pressure. Denies warfarin. "
-        "Stopped naproxen 500 mg last year because of gastritis.",
+        "Takes amlodipine 5 mg by mouth every morning. Denies warfarin. Stopped naproxen 500 mg last year.",
         MedicationsDraft(
             medications=[
-                _medication(
-                    "amlodipine 5 mg by mouth every morning",
-                    "amlodipine",
-                    MedicationStatus.PRESENT,
+                MedicationDraft(
+                    name="amlodipine",
                     dose="5",
                     unit="mg",
                     route="by mouth",
                     frequency="every morning",
+                    evidence="Takes amlodipine 5 mg by mouth every morning",
+                    status=MedicationStatus.PRESENT,
                 ),
-                _medication("Denies warfarin", "warfarin", MedicationStatus.NEGATED),
-                _medication(
-                    "Stopped naproxen 500 mg", "naproxen", MedicationStatus.HISTORICAL, dose="500", unit="mg"
+                MedicationDraft(name="warfarin", evidence="Denies warfarin", status=MedicationStatus.NEGATED),
+                MedicationDraft(
+                    name="naproxen",
+                    dose="500",
+                    unit="mg",
+                    evidence="Stopped naproxen 500 mg last year",
+                    status=MedicationStatus.HISTORICAL,
                 ),
             ]
         ),
     ),
     Example(
-        "MEDS: albuterol 2 puffs inhaled q4h prn, gabapentin 300mg PO TID.\n"
-        "Mother took insulin for diabetes. Consider sertraline 50 mg daily if mood worsens.",
+        "MEDS: albuterol 2 puffs inhaled q4h prn, gabapentin 300mg PO TID.",
         MedicationsDraft(
             medications=[
-                _medication(
-                    "albuterol 2 puffs inhaled q4h prn",
-                    "albuterol",
-                    MedicationStatus.PRESENT,
+                MedicationDraft(
+                    name="albuterol",
                     dose="2",
                     unit="puffs",
                     route="inhaled",
                     frequency="q4h prn",
+                    evidence="albuterol 2 puffs inhaled q4h prn",
+                    status=MedicationStatus.PRESENT,
                 ),
-                _medication(
-                    "gabapentin 300mg PO TID",
-                    "gabapentin",
-                    MedicationStatus.PRESENT,
+                MedicationDraft(
+                    name="gabapentin",
                     dose="300",
                     unit="mg",
                     route="PO",
                     frequency="TID",
-                ),
-                _medication("Mother took insulin", "insulin", MedicationStatus.FAMILY),
-                _medication(
-                    "Consider sertraline 50 mg daily",
-                    "sertraline",
-                    MedicationStatus.HYPOTHETICAL,
-                    dose="50",
-                    unit="mg",
-                    frequency="daily",
+                    evidence="gabapentin 300mg PO TID",
+                    status=MedicationStatus.PRESENT,
                 ),
             ]
         ),

@@ -7,6 +7,16 @@ from server.errors import GenerationFailed
 from server.privacy.findings import Finding
 from server.privacy.pseudonyms import pseudonymize
 
+_FINDING = {
+    "properties": {
+        "evidence": {"x-quote-of": "text", "x-max-words": 9},
+        "name": {"x-quote-of": "text", "x-max-words": 3},
+        "dose": {"anyOf": [{"x-value-of": "text", "pattern": "[0-9.]+"}, {"type": "null"}]},
+    },
+    "required": ["evidence"],
+}
+_LIST = {"type": "array", "items": _FINDING}
+SCHEMA = {"properties": {"findings": _LIST, "taken": _LIST, "stopped": _LIST, "named": _LIST}}
 LONG = "Maximiliana-Theodora Featherstonehaugh"
 
 
@@ -19,7 +29,7 @@ def locator(note: str, *names: str) -> EvidenceLocator:
         if note.startswith(name, start)
     ]
     deidentified = pseudonymize([note], [sorted(findings)])
-    return EvidenceLocator(deidentified.texts[0], deidentified.vault)
+    return EvidenceLocator(deidentified.texts[0], deidentified.vault, SCHEMA)
 
 
 def located(note: str, quotes: list[str], *names: str) -> list[tuple[str, int, int]]:
@@ -43,9 +53,9 @@ def test_repetitions_beyond_the_last_occurrence_are_dropped():
 
 def test_a_different_finding_with_the_same_quote_is_no_repetition():
     document = locator("aspirin, aspirin").locate(
-        {"findings": [{"evidence": "aspirin", "dose": dose} for dose in ("1", "2", "1")]}
+        {"findings": [{"evidence": "aspirin", "status": status} for status in ("1", "2", "1")]}
     )
-    assert [(each["dose"], each["evidence"]["start"]) for each in document["findings"]] == [
+    assert [(each["status"], each["evidence"]["start"]) for each in document["findings"]] == [
         ("1", 0),
         ("2", 0),
         ("1", 9),
@@ -95,12 +105,12 @@ def test_identities_come_back_in_every_other_field():
     document = locator("Bo gave it to Al", "Bo", "Al").locate(
         {
             "by": "[NAME_1]",
-            "findings": [{"evidence": "[NAME_2]", "who": "[NAME_2]", "dose": None, "count": 3}],
+            "findings": [{"evidence": "[NAME_2]", "who": "[NAME_2]", "count": 3}],
         }
     )
     assert document["by"] == "Bo"
     assert document["findings"] == [
-        {"evidence": {"quote": "Al", "start": 14, "end": 16}, "who": "Al", "dose": None, "count": 3}
+        {"evidence": {"quote": "Al", "start": 14, "end": 16}, "who": "Al", "count": 3}
     ]
 
 
@@ -127,3 +137,32 @@ def test_any_run_of_chunks_is_found_again(pieces, data):
     places = located(note, [quote] * 40, "Bo", "Annabella")
     assert [start for _, start, _ in places] == sorted({start for _, start, _ in places})
     assert all(found == place._vault.restore(quote) for found, _, _ in places)
+
+
+def named(note: str, **finding: str) -> list[dict]:
+    required = {**_FINDING, "required": ["evidence", "name"]}
+    schema = {"properties": {"findings": {"type": "array", "items": required}}}
+    deidentified = pseudonymize([note], [[]])
+    locator = EvidenceLocator(deidentified.texts[0], deidentified.vault, schema)
+    return locator.locate({"findings": [finding]})["findings"]
+
+
+def test_evidence_that_does_not_hold_the_finding_gives_way_to_its_own_words():
+    (finding,) = named("Takes aspirin. Feels well.", name="aspirin", evidence="Feels well")
+    assert finding["evidence"] == {"quote": "aspirin", "start": 6, "end": 13}
+
+
+@pytest.mark.parametrize(
+    "note, dose",
+    [
+        ("Takes aspirin at 81 mg daily. Warfarin 5 mg.", "81"),
+        ("Takes aspirin. Warfarin 5 mg.", None),
+        ("Warfarin 5 mg; aspirin", None),
+        ("Warfarin 5 mg\naspirin\nDigoxin 7 mg", None),
+        ("aspirin 2.5 mg", "2.5"),
+    ],
+)
+@pytest.mark.parametrize("claimed", ["81", "5", "7", "2.5"])
+def test_a_value_is_kept_where_the_sentence_of_the_evidence_holds_it(note, dose, claimed):
+    (finding,) = named(note, name="aspirin", evidence="aspirin", dose=claimed)
+    assert finding.get("dose") == (claimed if claimed == dose else None)

@@ -58,7 +58,7 @@ def test_whatever_the_grammar_lets_through_becomes_an_answer(walk, task):
     grammar = compile_output_type(
         grounded_type(task.draft_schema, {"text": SourceText(note.text, note.atoms)})
     )
-    locator = EvidenceLocator(note, deidentified.vault)
+    locator = EvidenceLocator(note, deidentified.vault, task.draft_schema)
     for seed in range(10):
         document = json.loads(walk(grammar.text, seed))
         task.draft.model_validate(document)

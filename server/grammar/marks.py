@@ -1,0 +1,23 @@
+"""Marks on the fields of an output type: which text they are taken from.
+
+They travel as extension keywords of the JSON Schema, so that they survive Outlines and Pydantic.
+"""
+
+from typing import Any
+
+from pydantic import Field
+
+QUOTE_OF = "x-quote-of"
+VALUE_OF = "x-value-of"
+MAX_WORDS = "x-max-words"
+WITHOUT = "x-without"
+
+
+def quote_of(source: str, *, max_words: int, without: str | None = None) -> Any:
+    """A verbatim run of at most `max_words` words of `source`, over none that the pattern `without` finds."""
+    return Field(json_schema_extra={QUOTE_OF: source, MAX_WORDS: max_words, WITHOUT: without})
+
+
+def value_of(source: str, pattern: str) -> Any:
+    """One of the texts that `pattern` (Python's dialect) finds in `source`."""
+    return Field(json_schema_extra={VALUE_OF: source, "pattern": pattern})
