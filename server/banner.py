@@ -4,7 +4,7 @@ import json
 
 from server.state import Services
 
-_NOTE = "Started metoprolol 25 mg PO BID. Denies aspirin."
+_NOTE = "Patient: Maria Alvarez. Metoprolol 25 mg PO BID. Stopped prednisone 10 mg last week."
 
 
 def banner(services: Services, host: str, port: int) -> str:
