@@ -128,7 +128,7 @@ def _one_line_errors() -> Iterator[None]:
     "--peer", required=True, help="Path of a llama-server binary, or the http:// URL of a running one."
 )
 @click.option("--base", help="http:// URL of a running Infirmary; without it, one is started.")
-@click.option("--key", envvar="INFIRMARY_KEY", help="API key for --base.")
+@click.option("--key", envvar="KEY", help="API key for --base.")
 @click.option("--weights", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="GGUF file.")
 @click.option(
     "--repeat", default=3, type=click.IntRange(1), show_default=True, help="Repetitions of each row."

@@ -12,7 +12,7 @@ def banner(services: Services, host: str, port: int) -> str:
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     weights = services.inference.router.list()[0]
     device = services.engine.ready.device if services.engine.ready else "engine starting"
-    key = services.first_key or "$INFIRMARY_KEY"
+    variable = "$INFIRMARY_BOOTSTRAP_KEY" if services.settings.bootstrap_key else "$KEY"
     lines = [
         "",
         f"  Infirmary is ready at {url}  (API reference: {url}/docs)",
@@ -20,9 +20,11 @@ def banner(services: Services, host: str, port: int) -> str:
     ]
     if services.first_key:
         lines += [f"  Key (shown once, with every scope): {services.first_key}"]
+    elif services.settings.bootstrap_key:
+        lines += ["  Key: INFIRMARY_BOOTSTRAP_KEY"]
     else:
-        lines += ["  Key: the one shown at the first start, or INFIRMARY_BOOTSTRAP_KEY"]
-    return "\n".join([*lines, "", "  Try:", "", _curl(url, key), ""])
+        lines += ["  Key: the one shown at the first start (KEY=inf_… in your shell, for what follows)"]
+    return "\n".join([*lines, "", "  Try:", "", _curl(url, services.first_key or variable), ""])
 
 
 def _curl(url: str, key: str) -> str:

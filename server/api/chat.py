@@ -23,7 +23,7 @@ from server.api.services import services_of
 from server.api.streaming import DONE, EventStream, event
 from server.auth import Principal, Scope
 from server.engine.protocol import Sampling
-from server.errors import InfirmaryError
+from server.errors import InfirmaryError, InvalidGrammar
 from server.grammar.compiler import ANY_OBJECT
 from server.inference.constraint import Constraint, SchemaConstraint
 from server.inference.generation import Generation
@@ -40,7 +40,10 @@ async def create_chat_completion(request: Request, body: ChatCompletionRequest) 
     """Answer a conversation, at once or as a stream of server-sent events."""
     inference = services_of(request).inference
     work = _stream if body.stream else _complete
-    return await unless_disconnected(request, work(inference, body, principal_of(request)))
+    try:
+        return await unless_disconnected(request, work(inference, body, principal_of(request)))
+    except InvalidGrammar as error:
+        raise InvalidGrammar(error.message, param="response_format") from None
 
 
 async def _complete(inference: Inference, body: ChatCompletionRequest, principal: Principal) -> Response:

@@ -15,6 +15,7 @@ from server.errors import InfirmaryError, InvalidRequest, NotFound
 
 _OPENAI_PREFIX = "/v1/"
 _PROBLEM_PREFIXES = ("/v1/clinical/",)
+_LONGEST_PLACE = 10
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,11 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         HTTPStatus.NOT_FOUND: NotFound("there is no such route"),
         HTTPStatus.METHOD_NOT_ALLOWED: MethodNotAllowed("the route does not have this method"),
     }
-    return _response(known.get(error.status_code, InvalidRequest("the body cannot be read as JSON")), request)
+    response = _response(
+        known.get(error.status_code, InvalidRequest("the body cannot be read as JSON")), request
+    )
+    response.headers.update(error.headers or {})  # a 405 says which methods there are
+    return response
 
 
 async def _on_unexpected(request: Request, error: Exception) -> Response:
@@ -83,7 +88,7 @@ async def _on_unexpected(request: Request, error: Exception) -> Response:
 def explain(errors: Sequence[Any]) -> InvalidRequest:
     """The first fault that Pydantic found, in one sentence, naming the field."""
     fault = errors[0]
-    place = [part for part in fault["loc"] if part != "body"]
+    place = [part for part in fault["loc"] if part != "body"][:_LONGEST_PLACE]
     if fault["type"] == "json_invalid":
         return InvalidRequest(f"the body is not valid JSON: {fault['ctx']['error']} at character {place[-1]}")
     param = ".".join(map(str, place)) or None

@@ -31,7 +31,10 @@ class GuardedRoute(APIRoute):
             principal = await services.authenticator.authenticate(request.headers.get("authorization"))
             require(principal, self.scope)
             request.state.principal = principal
-            check_text(await read_body(request, services.settings.limits.body_bytes))
+            body = await read_body(request, services.settings.limits.body_bytes)
+            if body:
+                check_media_type(request)
+                check_text(body)
             return await handle(request)
 
         return guarded
@@ -65,6 +68,13 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
     body = b"".join(chunks)
     request._body = body
     return body
+
+
+def check_media_type(request: Request) -> None:
+    """Raise InvalidRequest where the body does not claim to be JSON: FastAPI would take it for a string."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise InvalidRequest("the body must be JSON: send the header 'Content-Type: application/json'")
 
 
 def check_text(body: bytes) -> None:
