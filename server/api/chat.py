@@ -60,22 +60,24 @@ async def _stream(inference: Inference, body: ChatCompletionRequest, principal: 
         generation = await stack.enter_async_context(inference.generate(_generation_request(body), principal))
         pieces = aiter(generation)
         first = await anext(pieces, "")
-        events = _events(generation, first, pieces, stack.pop_all(), include_usage=_wants_usage(body))
-        return EventStream(events, _headers(generation))
+        held = stack.pop_all()
+        events = _events(generation, first, pieces, held, include_usage=_wants_usage(body))
+        return EventStream(events, held, _headers(generation))
 
 
 async def _events(
     generation: Generation,
     first: str,
     pieces: AsyncIterator[str],
-    stack: AsyncExitStack,
+    held: AsyncExitStack,
     *,
     include_usage: bool,
 ) -> AsyncGenerator[bytes, None]:
+    """The generation is let go, and so its audit record closed, before the stream says that it is whole."""
     head = _head(generation) | {"object": "chat.completion.chunk"}
     yield event(_chunk(head, {"role": "assistant", "content": first}))
     try:
-        async with stack:
+        async with held:
             async for piece in pieces:
                 yield event(_chunk(head, {"content": piece}))
     except InfirmaryError as error:

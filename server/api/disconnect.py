@@ -8,6 +8,8 @@ from fastapi import Request
 
 Result = TypeVar("Result")
 
+CLIENT_GONE = 499
+
 
 class ClientDisconnected(Exception):
     """Nobody is left to answer."""

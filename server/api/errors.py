@@ -9,8 +9,10 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from schemas.problem import OpenAIError, OpenAIErrorBody, Problem
+from server.api.disconnect import CLIENT_GONE, ClientDisconnected
 from server.errors import InfirmaryError, InvalidRequest, NotFound
 
 _OPENAI_PREFIX = "/v1/"
@@ -32,6 +34,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(InfirmaryError, _on_infirmary_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(ClientDisconnected, _on_client_gone)
+    app.add_exception_handler(ClientDisconnect, _on_client_gone)
     app.add_exception_handler(Exception, _on_unexpected)
 
 
@@ -78,6 +82,11 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     )
     response.headers.update(error.headers or {})  # a 405 says which methods there are
     return response
+
+
+async def _on_client_gone(_request: Request, _error: Exception) -> Response:
+    """Nobody reads this; the status is for the log, as nginx writes it."""
+    return Response(status_code=CLIENT_GONE)
 
 
 async def _on_unexpected(request: Request, error: Exception) -> Response:

@@ -6,10 +6,10 @@ from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.api.disconnect import CLIENT_GONE
 from server.metrics import Metrics
 
 _UNMATCHED = "unmatched"
-_CLIENT_GONE = 499
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class Observation:
             await self._app(scope, receive, send)
             return
         request_id = uuid4().hex
-        status = _CLIENT_GONE
+        status = CLIENT_GONE
         started = time.perf_counter()
 
         async def sending(message: Message) -> None:

@@ -1,7 +1,7 @@
 """Server-sent events, as OpenAI's clients read them."""
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 import msgspec
@@ -19,15 +19,18 @@ def event(data: Any) -> bytes:
 
 
 class EventStream(StreamingResponse):
-    """Streams events and closes their generator at once when the client leaves, so that the engine stops."""
+    """Streams events. However it ends, what `held` holds is let go then: the engine stops at once."""
 
-    def __init__(self, events: AsyncGenerator[bytes, None], headers: dict[str, str]) -> None:
+    def __init__(
+        self, events: AsyncGenerator[bytes, None], held: AsyncExitStack, headers: dict[str, str]
+    ) -> None:
         super().__init__(
             events, media_type="text/event-stream", headers=headers | {"Cache-Control": "no-cache"}
         )
         self._events = events
+        self._held = held
 
     async def stream_response(self, send: Send) -> None:
         """See Starlette."""
-        async with aclosing(self._events):
+        async with self._held, aclosing(self._events):
             await super().stream_response(send)

@@ -46,6 +46,8 @@ class Generation:
                     return
                 self._check(output)
         held = self._shown(detokenizer.flush()) + self._flushed()
+        if self.stops.stopped:
+            self.finish_reason = "stop"
         if held:
             yield held
 
