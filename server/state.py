@@ -23,7 +23,7 @@ from server.inference.admission import Admission
 from server.inference.audit import Auditor
 from server.inference.pipeline import Inference
 from server.inference.prompt import ChatTemplate
-from server.inference.weights import LoadedWeights, WeightsRouter, sha256_of, weights_file
+from server.inference.weights import LoadedWeights, WeightsRouter, verified_digest, weights_file
 from server.metrics import Metrics
 from server.privacy.deidentifier import Deidentifier
 from server.settings import EngineSettings, Settings
@@ -98,13 +98,12 @@ def _first_message(errors: BaseExceptionGroup[InfirmaryError]) -> str:
 
 
 async def _load(path: Path, engine: EngineSupervisor) -> LoadedWeights:
-    hashing = asyncio.create_task(asyncio.to_thread(sha256_of, path))
-    ready = await engine.start()
+    digest, ready = await asyncio.gather(asyncio.to_thread(verified_digest, path), engine.start())
     # Only now: the engine process has shown that the file does no harm.
     vocabulary = await asyncio.to_thread(Vocabulary.load, path)
     return LoadedWeights(
         version=path.stem,
-        digest=await hashing,
+        digest=digest,
         context_tokens=ready.context_tokens,
         loaded_at=int(time.time()),
         vocabulary=vocabulary,

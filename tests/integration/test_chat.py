@@ -142,7 +142,9 @@ def test_json_of_a_schema(openai) -> None:
 async def test_json_of_a_schema_for_eight_at_once(async_openai) -> None:
     answers = await asyncio.gather(
         *(
-            streamed(async_openai, response_format=forced(PATIENT), max_tokens=200, temperature=1.5, seed=seed)
+            streamed(
+                async_openai, response_format=forced(PATIENT), max_tokens=200, temperature=1.5, seed=seed
+            )
             for seed in range(8)
         )
     )
@@ -208,17 +210,18 @@ def test_errors_are_the_clients_own(openai) -> None:
     assert caught.value.code == "invalid_request"
 
 
-async def leave(client, *, stream: bool) -> None:
-    """Ask for what takes long and hang up soon after the engine began."""
+async def leave(client, told: asyncio.Event, *, stream: bool) -> None:
+    """Ask for what takes long, and hang up when told."""
     request = client.chat.completions.create(
-        model="auto", messages=QUESTION, response_format=forced(NEVER_DONE), max_tokens=1900, stream=stream
+        model="auto", messages=QUESTION, response_format=forced(NEVER_DONE), max_tokens=2900, stream=stream
     )
     if stream:
         async with await request as chunks:
             await anext(aiter(chunks))
+            await told.wait()
     else:
         asking = asyncio.create_task(request)
-        await asyncio.sleep(0.5)
+        await told.wait()
         asking.cancel()
         await asyncio.wait({asking})
 
@@ -226,9 +229,11 @@ async def leave(client, *, stream: bool) -> None:
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_client_that_leaves(server, async_openai, audit_rows, eventually, stream: bool) -> None:
     before = len(await audit_rows(server))
-    leaving = asyncio.create_task(leave(async_openai, stream=stream))
-    await asyncio.to_thread(eventually, lambda: server.metric("infirmary_requests_running") == 1, 2)
-    await leaving
+    told = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(leave(async_openai, told, stream=stream))
+        await asyncio.to_thread(eventually, lambda: server.metric("infirmary_requests_running") == 1, 5)
+        told.set()
     await asyncio.to_thread(eventually, lambda: server.metric("infirmary_requests_running") == 0, 2)
     begin, end = (await audit_rows(server))[before:]
     assert (begin.kind, end.kind, end.outcome) == ("begin", "end", "aborted")
