@@ -17,6 +17,7 @@ AlreadyThere = IntegrityError
 """Raised for a row that a constraint refuses, most often because another replica wrote it first."""
 
 _CONNECT_TIMEOUT_S = 5
+_READ_LIMIT_S = 5
 _READ_ONLY = {"infirmary_read_only": True, "postgresql_readonly": True}
 _SQLITE_PRAGMAS = (
     "PRAGMA busy_timeout = 5000",  # first: the switch to WAL itself takes a lock
@@ -42,8 +43,15 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self, *, read_only: bool = False) -> AsyncIterator[AsyncSession]:
-        """A session that commits at the end and rolls back on an error; its objects stay readable."""
-        async with self._turn(read_only), AsyncSession(self._engine, expire_on_commit=False) as session:
+        """A session that commits at the end and rolls back on an error; its objects stay readable.
+
+        A read that takes longer than 5 s is given up with TimeoutError.
+        """
+        async with (
+            asyncio.timeout(_READ_LIMIT_S if read_only else None),
+            self._turn(read_only),
+            AsyncSession(self._engine, expire_on_commit=False) as session,
+        ):
             await session.connection(execution_options=_READ_ONLY if read_only else {})
             yield session
             await session.commit()
@@ -65,8 +73,9 @@ def parse_url(url: str) -> URL:
     """The address with its driver, `sqlite` or `postgresql+psycopg`; ValueError, unquoted, for any other."""
     try:
         address = make_url(url)
-    except ArgumentError as error:
-        raise ValueError("the database address is not a URL") from error
+    except (ArgumentError, ValueError):
+        # A ValueError quotes what stands in the port's place, which may be a part of the password.
+        raise ValueError("the database address is not a URL") from None
     match address.drivername:
         case "sqlite" | "sqlite+aiosqlite" if address.database not in (None, "", ":memory:"):
             return address.set(drivername="sqlite")

@@ -15,6 +15,8 @@ def create_app(services: Services) -> FastAPI:
         title="Infirmary",
         version=version("infirmary"),
         description="Advises clinicians; it does not decide. Not a medical device.",
+        # FastAPI's pages load their scripts from a public network; /openapi.json is all that is ours.
+        docs_url=None,
         redoc_url=None,
     )
     app.state.services = services

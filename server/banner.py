@@ -15,7 +15,7 @@ def banner(services: Services, host: str, port: int) -> str:
     variable = "$INFIRMARY_BOOTSTRAP_KEY" if services.settings.bootstrap_key else "$KEY"
     lines = [
         "",
-        f"  Infirmary is ready at {url}  (API reference: {url}/docs)",
+        f"  Infirmary is ready at {url}  (API: {url}/openapi.json)",
         f"  Weights: {weights.version}, {weights.context_tokens} tokens of context, on {device}",
     ]
     if services.first_key:

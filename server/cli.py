@@ -24,10 +24,10 @@ def main() -> None:
 @click.option("--weights", type=click.Path(path_type=Path), help="The GGUF file to serve.")
 def serve(**options: Any) -> None:
     """Serve until interrupted."""
-    from server.serving import serve_until_interrupted  # noqa: PLC0415 - see above
-    from server.settings import load_settings  # noqa: PLC0415
-
     try:
+        from server.serving import serve_until_interrupted  # noqa: PLC0415 - see above
+        from server.settings import load_settings  # noqa: PLC0415
+
         serve_until_interrupted(
             load_settings(**{name: value for name, value in options.items() if value is not None})
         )

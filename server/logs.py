@@ -91,6 +91,7 @@ def configure(level: str) -> None:
         logger.handlers.clear()
         logger.propagate = True
     logging.getLogger("uvicorn.access").disabled = True
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # says what it plans, on every new database
 
 
 class _Handler(logging.StreamHandler[TextIO]):

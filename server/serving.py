@@ -1,9 +1,12 @@
 """Runs the service: a socket, the services, uvicorn."""
 
+import logging
 import os
 import resource
 import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 import uvicorn
@@ -14,9 +17,12 @@ from server.app import create_app
 from server.banner import banner
 from server.errors import StartupError
 from server.settings import Settings
-from server.state import open_services
+from server.state import Services, open_services
 
 _DRAIN_S = 30
+_BACKLOG = 2048
+
+logger = logging.getLogger(__name__)
 
 
 class _Server(uvicorn.Server):
@@ -51,8 +57,12 @@ def _prepare(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    sock = _listen(settings.host, settings.port)
+    sock = _bind(settings)
     async with open_services(settings) as services:
+        # Not left to uvicorn: uvloop does not say when another server that bound the port listens there now.
+        with _stating_the_address(settings):
+            sock.listen(_BACKLOG)
+        _log_start(services)
         config = uvicorn.Config(
             create_app(services),
             lifespan="off",
@@ -67,13 +77,26 @@ async def _serve(settings: Settings) -> None:
         await _Server(config, banner(services, *sock.getsockname()[:2])).serve(sockets=[sock])
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _log_start(services: Services) -> None:
+    """Said only now: a start that fails says one line and no other."""
+    for weights in services.inference.router.list():
+        named = {"weights": weights.version, "digest": weights.digest}
+        logger.info("weights ready", extra=named | {"context_tokens": weights.context_tokens})
+
+
+def _bind(settings: Settings) -> socket.socket:
     """Bind before anything is loaded, so that a taken port is known at once."""
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        sock = socket.socket(family)
+    with _stating_the_address(settings):
+        sock = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, port))
-    except OSError as error:
-        raise StartupError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+        sock.bind((settings.host, settings.port))
     return sock
+
+
+@contextmanager
+def _stating_the_address(settings: Settings) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        address = f"{settings.host}:{settings.port}"
+        raise StartupError(f"cannot listen on {address}: {error.strerror}") from error

@@ -37,7 +37,7 @@ class EngineSettings(_Group):
         description="Tokens of one sequence; unset, what the weights were trained for, at most 8192.",
     )
     batch_tokens: int = Field(512, ge=64, le=8192, description="Tokens a decode step may carry.")
-    threads: int | None = Field(None, ge=1, description="CPU threads; unset, one for each physical core.")
+    threads: int | None = Field(None, ge=1, description="CPU threads; unset, one for each CPU there is.")
     n_gpu_layers: int = Field(
         -1, ge=-1, description="Layers on the GPU; -1 is all, where the build has CUDA."
     )
@@ -58,7 +58,7 @@ class PrivacySettings(_Group):
     """The search for identifiers."""
 
     workers: int = Field(1, ge=1, le=64, description="Processes that look for identifiers.")
-    timeout_s: float = Field(10, gt=0, description="Seconds for one text; past them the request is refused.")
+    timeout_s: float = Field(10, gt=0, description="Seconds for one request; past them it is refused.")
 
 
 class LimitSettings(_Group):

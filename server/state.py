@@ -48,7 +48,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """Start everything at once; raises StartupError with one clear line."""
     path = weights_file(settings.weights)
     metrics = Metrics(CollectorRegistry())
-    database = Database(settings.database_address)
+    database = _database(settings)
     engine = _engine(settings.engine, path, metrics)
     deidentifier = Deidentifier(workers=settings.privacy.workers, timeout_s=settings.privacy.timeout_s)
     auditor = Auditor(database)
@@ -98,18 +98,28 @@ def _first_message(errors: BaseExceptionGroup[InfirmaryError]) -> str:
 
 
 async def _load(path: Path, engine: EngineSupervisor) -> LoadedWeights:
-    digest, ready = await asyncio.gather(asyncio.to_thread(verified_digest, path), engine.start())
+    async with asyncio.TaskGroup() as group:
+        digest = group.create_task(asyncio.to_thread(verified_digest, path))
+        started = group.create_task(engine.start())
+    ready = started.result()
     # Only now: the engine process has shown that the file does no harm.
     vocabulary = await asyncio.to_thread(Vocabulary.load, path)
     return LoadedWeights(
         version=path.stem,
-        digest=digest,
+        digest=digest.result(),
         context_tokens=ready.context_tokens,
         loaded_at=int(time.time()),
         vocabulary=vocabulary,
         template=ChatTemplate(vocabulary),
         engine=engine,
     )
+
+
+def _database(settings: Settings) -> Database:
+    try:
+        return Database(settings.database_address)
+    except (ValueError, *DATABASE_ERRORS) as error:
+        raise StartupError(f"the database cannot be opened: {_first_line(error)}") from error
 
 
 async def _open_database(settings: Settings, database: Database) -> str | None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from typing import Any
 
 from fastapi import Request, Response
@@ -21,16 +21,17 @@ from server.api.errors import body_of
 from server.api.guard import guarded_router, principal_of
 from server.api.services import services_of
 from server.api.streaming import DONE, EventStream, event
-from server.auth import Principal, Scope
+from server.auth import Scope
 from server.engine.protocol import Sampling
 from server.errors import InfirmaryError, InvalidGrammar
 from server.grammar.compiler import ANY_OBJECT
 from server.inference.constraint import Constraint, SchemaConstraint
 from server.inference.generation import Generation
-from server.inference.pipeline import Inference
 from server.inference.request import GenerationRequest, Message
 
 PATH = "/v1/chat/completions"
+
+Opening = AbstractAsyncContextManager[Generation]
 
 router = guarded_router(Scope.CHAT, tags=["OpenAI"])
 
@@ -38,30 +39,31 @@ router = guarded_router(Scope.CHAT, tags=["OpenAI"])
 @router.post(PATH, response_model=ChatCompletion)
 async def create_chat_completion(request: Request, body: ChatCompletionRequest) -> Response:
     """Answer a conversation, at once or as a stream of server-sent events."""
-    inference = services_of(request).inference
-    work = _stream if body.stream else _complete
+    asked = _generation_request(body, request.state.request_id)
+    opening = services_of(request).inference.generate(asked, principal_of(request))
+    work = _stream(opening, include_usage=_wants_usage(body)) if body.stream else _complete(opening)
     try:
-        return await unless_disconnected(request, work(inference, body, principal_of(request)))
+        return await unless_disconnected(request, work)
     except InvalidGrammar as error:
         raise InvalidGrammar(error.message, param="response_format") from None
 
 
-async def _complete(inference: Inference, body: ChatCompletionRequest, principal: Principal) -> Response:
-    async with inference.generate(_generation_request(body), principal) as generation:
+async def _complete(opening: Opening) -> Response:
+    async with opening as generation:
         text = await generation.text()
     choice = Choice(message=AnswerMessage(content=text), finish_reason=generation.finish_reason or "stop")
     completion = ChatCompletion(**_head(generation), choices=[choice], usage=_usage(generation))
     return Response(completion.model_dump_json(), media_type="application/json", headers=_headers(generation))
 
 
-async def _stream(inference: Inference, body: ChatCompletionRequest, principal: Principal) -> Response:
+async def _stream(opening: Opening, *, include_usage: bool) -> Response:
     """Wait for the first piece, so that whatever fails until then has its proper status."""
     async with AsyncExitStack() as stack:
-        generation = await stack.enter_async_context(inference.generate(_generation_request(body), principal))
-        pieces = aiter(generation)
+        generation = await stack.enter_async_context(opening)
+        pieces = await stack.enter_async_context(aclosing(aiter(generation)))
         first = await anext(pieces, "")
         held = stack.pop_all()
-        events = _events(generation, first, pieces, held, include_usage=_wants_usage(body))
+        events = _events(generation, first, pieces, held, include_usage=include_usage)
         return EventStream(events, held, _headers(generation))
 
 
@@ -89,11 +91,12 @@ async def _events(
     yield DONE
 
 
-def _generation_request(body: ChatCompletionRequest) -> GenerationRequest:
+def _generation_request(body: ChatCompletionRequest, request_id: str) -> GenerationRequest:
     messages = tuple(
         Message("system" if each.role == "developer" else each.role, each.text) for each in body.messages
     )
     return GenerationRequest(
+        request_id=request_id,
         route=PATH,
         model=body.model,
         messages=messages,

@@ -41,7 +41,13 @@ def clinical_router(catalogue: Catalogue) -> APIRouter:
 def _endpoint(task: Task) -> Callable[[Request, NoteInput], Awaitable[BaseModel]]:
     async def run_task(request: Request, body: NoteInput) -> BaseModel:
         clinical = services_of(request).clinical
-        work = clinical.run(task, body.text, principal_of(request), f"{PREFIX}/{task.name}")
+        work = clinical.run(
+            task,
+            body.text,
+            principal_of(request),
+            route=f"{PREFIX}/{task.name}",
+            request_id=request.state.request_id,
+        )
         return await unless_disconnected(request, work)
 
     return run_task

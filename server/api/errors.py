@@ -1,6 +1,6 @@
 """Every error in the shape that its route's clients read: OpenAI's envelope, or an RFC 9457 problem."""
 
-import logging
+import re
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -18,8 +18,7 @@ from server.errors import InfirmaryError, InvalidRequest, NotFound
 _OPENAI_PREFIX = "/v1/"
 _PROBLEM_PREFIXES = ("/v1/clinical/",)
 _LONGEST_PLACE = 10
-
-logger = logging.getLogger(__name__)
+_FIELD_NAME = re.compile(r"[a-z][a-zA-Z_]{0,40}")
 
 
 class MethodNotAllowed(NotFound):
@@ -30,13 +29,12 @@ class MethodNotAllowed(NotFound):
 
 
 def install(app: FastAPI) -> None:
-    """Register the handlers; nothing leaves the service in another shape."""
+    """Register the handlers. What they do not foresee is answered by `Observation`, so that it is counted."""
     app.add_exception_handler(InfirmaryError, _on_infirmary_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(ClientDisconnected, _on_client_gone)
     app.add_exception_handler(ClientDisconnect, _on_client_gone)
-    app.add_exception_handler(Exception, _on_unexpected)
 
 
 def body_of(error: InfirmaryError, path: str) -> dict[str, Any]:
@@ -53,7 +51,11 @@ def body_of(error: InfirmaryError, path: str) -> dict[str, Any]:
 
 
 def _response(error: InfirmaryError, request: Request) -> Response:
-    body = body_of(error, request.url.path)
+    return _rendered(error, request.url.path)
+
+
+def _rendered(error: InfirmaryError, path: str) -> Response:
+    body = body_of(error, path)
     headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
@@ -89,9 +91,9 @@ async def _on_client_gone(_request: Request, _error: Exception) -> Response:
     return Response(status_code=CLIENT_GONE)
 
 
-async def _on_unexpected(request: Request, error: Exception) -> Response:
-    logger.error("unexpected error", exc_info=error, extra={"route": request.url.path})
-    return _response(InfirmaryError("an unexpected error occurred; it was logged"), request)
+def unexpected_response(path: str) -> Response:
+    """What a client of `path` is told of an error that nobody foresaw."""
+    return _rendered(InfirmaryError("an unexpected error occurred; it was logged"), path)
 
 
 def explain(errors: Sequence[Any]) -> InvalidRequest:
@@ -102,6 +104,16 @@ def explain(errors: Sequence[Any]) -> InvalidRequest:
         return InvalidRequest(f"the body is not valid JSON: {fault['ctx']['error']} at character {place[-1]}")
     param = ".".join(map(str, place)) or None
     if fault["type"] == "extra_forbidden":
+        param = _known_name(place)
         return InvalidRequest(f"'{param}' is not supported", param=param)
+    if fault["type"] == "union_tag_invalid":
+        return InvalidRequest(f"{param}: one of {fault['ctx']['expected_tags']} is expected", param=param)
     message = str(fault["msg"]).removeprefix("Value error, ")
     return InvalidRequest(f"{param}: {message}" if param else message, param=param)
+
+
+def _known_name(place: Sequence[Any]) -> str:
+    """The path of an unknown field; a name that no API would give one may be a patient's: left out."""
+    *parents, name = map(str, place)
+    shown = name if _FIELD_NAME.fullmatch(name) else "?"
+    return ".".join([*parents, shown])

@@ -1,12 +1,13 @@
-"""Counts, times and logs every request, by route and never by content; gives each an id."""
+"""Counts, times and logs every request, by route and never by content; gives each the id of its audit."""
 
 import logging
 import time
-from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.api.disconnect import CLIENT_GONE
+from server.api.errors import unexpected_response
+from server.inference.audit import new_request_id
 from server.metrics import Metrics
 
 _UNMATCHED = "unmatched"
@@ -26,7 +27,8 @@ class Observation:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = uuid4().hex
+        request_id = new_request_id()
+        scope.setdefault("state", {})["request_id"] = request_id
         status = CLIENT_GONE
         started = time.perf_counter()
 
@@ -39,6 +41,10 @@ class Observation:
 
         try:
             await self._app(scope, receive, sending)
+        except Exception:
+            logger.exception("unexpected error", extra={"request_id": request_id})
+            if status == CLIENT_GONE:  # nothing was sent yet
+                await unexpected_response(scope["path"])(scope, receive, sending)
         finally:
             self._record(scope, request_id, status, time.perf_counter() - started)
 

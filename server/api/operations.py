@@ -3,8 +3,9 @@
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from models.database import DATABASE_ERRORS
 from server.api.services import services_of
-from server.errors import EngineUnavailable
+from server.errors import EngineUnavailable, Unavailable
 
 router = APIRouter(tags=["Operations"])
 
@@ -21,7 +22,10 @@ async def readiness(request: Request) -> dict[str, str]:
     services = services_of(request)
     if not services.engine.ready:
         raise EngineUnavailable("the engine is starting", retry_after_s=2)
-    await services.database.ping()
+    try:
+        await services.database.ping()
+    except DATABASE_ERRORS as error:
+        raise Unavailable("the database does not answer") from error
     return {"status": "ready"}
 
 

@@ -1,12 +1,18 @@
 """Server-sent events, as OpenAI's clients read them."""
 
+import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 import msgspec
 from fastapi.responses import StreamingResponse
-from starlette.types import Send
+from starlette.types import Message, Send
+
+_STALLED_S = 60
+
+logger = logging.getLogger(__name__)
 
 DONE = b"data: [DONE]\n\n"
 
@@ -32,5 +38,13 @@ class EventStream(StreamingResponse):
 
     async def stream_response(self, send: Send) -> None:
         """See Starlette."""
+
+        async def sending(message: Message) -> None:
+            async with asyncio.timeout(_STALLED_S):
+                await send(message)
+
         async with self._held, aclosing(self._events):
-            await super().stream_response(send)
+            try:
+                await super().stream_response(sending)
+            except TimeoutError:
+                logger.warning("stream given up: its client does not read")

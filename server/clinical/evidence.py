@@ -61,7 +61,8 @@ class EvidenceLocator:
 
     def _supporting_quote(self, draft: Document, fields: _FindingFields) -> str:
         quote: str = draft[_EVIDENCE]
-        missing = [draft[name] for name in fields.quoted if draft[name] not in quote]
+        held = SourceText(quote)
+        missing = [draft[name] for name in fields.quoted if not any(held.occurrences(draft[name]))]
         return missing[0] if missing else quote
 
     def _finding(

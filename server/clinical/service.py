@@ -24,13 +24,16 @@ class ClinicalService:
     catalogue: Catalogue
     inference: Inference
 
-    async def run(self, task: Task, note: str, principal: Principal, route: str) -> BaseModel:
+    async def run(
+        self, task: Task, note: str, principal: Principal, *, route: str, request_id: str
+    ) -> BaseModel:
         """The task's answer, each quote at its offsets in `note`; raises what the path raises."""
         request = GenerationRequest(
+            request_id=request_id,
             route=route,
             model=task.weights,
             messages=task.messages(note),
-            max_tokens=task.max_tokens,
+            most_tokens=task.max_tokens,
             constraint=GroundedConstraint(task.draft_schema, source="text"),
             restore=False,
             task=task.name,

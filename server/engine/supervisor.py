@@ -87,7 +87,7 @@ class EngineSupervisor:
                 str(theirs.fileno()),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                env=_OPENMP | os.environ,
+                env=_environment(),
             )
         client = EngineClient(ours, self._on_step)
         try:
@@ -101,7 +101,6 @@ class EngineSupervisor:
             raise
         self._client = client
         self._on_change(up=True)
-        logger.info("engine ready", extra={"pid": self._process.pid, "device": self.ready.device})
         return self.ready
 
     async def _supervise(self) -> None:
@@ -111,12 +110,13 @@ class EngineSupervisor:
                 pause_s = 0.0
                 await self._listen(self._client)
                 self._on_change(up=False)
-            await self._end_process()
+            logger.warning("engine ended", extra={"status": await self._end_process()})
             await asyncio.sleep(pause_s)
             pause_s = min(max(1.0, 2 * pause_s), _LONGEST_PAUSE_S)
             try:
                 await self._launch()
-            except (StartupError, OSError):
+                logger.info("engine ready again")
+            except Exception:
                 logger.exception("engine failed to start")
 
     async def _listen(self, client: EngineClient) -> None:
@@ -126,18 +126,24 @@ class EngineSupervisor:
         except Exception:
             logger.exception("engine connection failed")
 
-    async def _end_process(self) -> None:
-        """Hang up, and wait for the process; one that does not end by itself is killed."""
+    async def _end_process(self) -> int | None:
+        """Hang up, and wait for the process; one that does not end by itself is killed. Gives its status."""
         process, self._process = self._process, None
         if self._client:
             self._client.close()
             self._client, self.ready = None, None
         if process is None:
-            return
+            return None
         try:
             async with asyncio.timeout(_GRACE_S):
                 await process.wait()
         except TimeoutError:
             process.kill()
             await process.wait()
-        logger.info("engine ended", extra={"pid": process.pid, "status": process.returncode})
+        return process.returncode
+
+
+def _environment() -> dict[str, str]:
+    """Ours without our secrets: this process reads a file that nobody vouches for."""
+    ours = {name: value for name, value in os.environ.items() if not name.upper().startswith("INFIRMARY_")}
+    return _OPENMP | ours

@@ -17,7 +17,7 @@ _DIGIT = r"[\d¼-¾⅐-⅞]"
 _NUMBER = rf"\.?{_DIGIT}+(?:[.,/-]?{_DIGIT}+)*"
 _CHUNK = rf"(?:{_NUMBER})?WORD+(?:['’.,/-]WORD+)*|{_NUMBER}|\s+|SIGN"
 
-_SENTENCE_END = re.compile(r"(?:(?<=[.;!?])\s+|\n+)")
+_SENTENCE_END = re.compile(r"(?:(?<=[;!?])|(?<=[^.\s]{2}\.))\s+|[\r\n]+")  # not after the full stops of p.o.
 
 _INK = r"([^\s\\\x00-\x1f]|\\[\"\\\/]|\\u[0-9a-f]{4})"
 _BLANK = r"(\s|\\[nrtbf])"

@@ -9,7 +9,7 @@ _LONGEST_RETRY_S = 120
 
 
 class Admission:
-    """Bounds what the engine is given, in requests and prompt tokens, and knows how fast it serves them."""
+    """Bounds what is under way, in requests and in prompt tokens, and knows how fast it is served."""
 
     def __init__(self, *, sequences: int, queue_requests: int, queue_tokens: int) -> None:
         self._sequences = sequences
@@ -19,24 +19,26 @@ class Admission:
         self._tokens = 0
         self._service_s = 1.0
 
-    def check_room(self) -> None:
-        """Raise Overloaded when the engine has as many requests as may run and wait."""
+    def enter(self) -> None:
+        """Count a request in; raises Overloaded when as many are in as may run and wait."""
         if self._requests >= self._sequences + self._queue_requests:
             raise Overloaded("the queue is full", retry_after_s=self._retry_after_s())
-
-    def enter(self, prompt_tokens: int) -> None:
-        """Count a request in; raises Overloaded when too many tokens would wait."""
-        self.check_room()
-        if self._requests and self._tokens + prompt_tokens > self._queue_tokens:
-            raise Overloaded("the queue is full", retry_after_s=self._retry_after_s())
         self._requests += 1
+
+    def hold(self, prompt_tokens: int) -> None:
+        """Count a request's prompt in; raises Overloaded when there would be too many tokens."""
+        if self._tokens and self._tokens + prompt_tokens > self._queue_tokens:
+            raise Overloaded("the queue is full", retry_after_s=self._retry_after_s())
         self._tokens += prompt_tokens
 
-    def leave(self, prompt_tokens: int, duration_s: float) -> None:
-        """Count a request out, and learn from how long it took."""
-        self._requests -= 1
+    def release(self, prompt_tokens: int, served_s: float) -> None:
+        """Count a prompt out, and learn from how long its answer took."""
         self._tokens -= prompt_tokens
-        self._service_s += _WEIGHT_OF_NEWEST * (duration_s - self._service_s)
+        self._service_s += _WEIGHT_OF_NEWEST * (served_s - self._service_s)
+
+    def leave(self) -> None:
+        """Count a request out."""
+        self._requests -= 1
 
     def _retry_after_s(self) -> int:
         rounds = self._requests / self._sequences

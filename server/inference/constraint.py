@@ -10,7 +10,7 @@ from server.grammar.spans import SourceText
 from server.privacy.pseudonyms import PseudonymizedText
 
 # Annotations constrain nothing, and may hold what the engine must not see.
-_ANNOTATIONS = frozenset({"title", "description", "$comment", "examples", "default", "deprecated"})
+_ANNOTATIONS = frozenset({"$schema", "title", "description", "$comment", "examples", "default", "deprecated"})
 _LITERALS = frozenset({"enum", "const"})
 _PROPERTY_MAPS = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
 
@@ -36,13 +36,13 @@ class SchemaConstraint:
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self._schema = _without_annotations(schema)
-        self._literals = tuple(dict.fromkeys(_literals(self._schema)))
-        self.texts = tuple(dict.fromkeys((*self._literals, *_words(self._schema))))
+        self._fixed = frozenset(_fixed(self._schema))
+        self.texts = tuple(dict.fromkeys((*_literals(self._schema), *_fixed(self._schema))))
 
     def compile(self, texts: Sequence[PseudonymizedText], messages: Sequence[PseudonymizedText]) -> Grammar:  # noqa: ARG002 - see Constraint
         """See `Constraint.compile`."""
         seen = {text.original: text.text for text in texts}
-        if any(after != before for before, after in seen.items() if before not in self._literals):
+        if any(seen[text] != text for text in self._fixed):
             raise InvalidGrammar("the schema holds an identifier outside of enum and const")
         return compile_json_schema(_with_literals(self._schema, seen))
 
@@ -102,17 +102,21 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(each)
 
 
-def _words(schema: Any) -> Iterator[str]:
-    """Every string and every key of a schema."""
-    if isinstance(schema, str):
+def _fixed(schema: Any, *, literal: bool = False, of_properties: bool = False) -> Iterator[str]:
+    """Every string that is not replaced: the keys, and what is not below an `enum` or `const`."""
+    if isinstance(schema, str) and not literal:
         yield schema
     elif isinstance(schema, Mapping):
         yield from schema
-        for each in schema.values():
-            yield from _words(each)
+        for key, value in schema.items():
+            yield from _fixed(
+                value,
+                literal=literal or (key in _LITERALS and not of_properties),
+                of_properties=key in _PROPERTY_MAPS and not of_properties,
+            )
     elif isinstance(schema, list):
         for each in schema:
-            yield from _words(each)
+            yield from _fixed(each, literal=literal)
 
 
 def _with_literals(schema: Any, seen: Mapping[str, str], *, of_properties: bool = False) -> Any:

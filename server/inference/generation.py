@@ -1,7 +1,7 @@
 """Generate and restore: one answer while it is being made."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Literal
@@ -32,7 +32,7 @@ class Generation:
     finish_reason: FinishReason | None = None
     started_s: float = field(default_factory=time.perf_counter)
 
-    async def __aiter__(self) -> AsyncIterator[str]:
+    async def __aiter__(self) -> AsyncGenerator[str, None]:
         """Yield non-empty pieces; raises GenerationFailed, EngineUnavailable."""
         detokenizer = Detokenizer(self.weights.vocabulary)
         async with aclosing(self.outputs) as outputs:  # type: ignore[type-var]

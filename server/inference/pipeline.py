@@ -39,23 +39,32 @@ class Inference:
         Raises before anything reaches the engine: Overloaded, WeightsNotFound, PrivacyUnavailable,
         InvalidRequest, ContextExceeded, InvalidGrammar, EngineUnavailable, AuditUnavailable.
         """
-        self.admission.check_room()
+        with self._admitted():
+            async with self._generate(request, principal) as generation:
+                yield generation
+
+    @asynccontextmanager
+    async def _generate(self, request: GenerationRequest, principal: Principal) -> AsyncIterator[Generation]:
         weights = self.router.route(request.model)
         deidentified = await self._deidentify(request)
         messages = _as_the_model_sees(request.messages, deidentified)
         tokens = await asyncio.to_thread(weights.template.render, messages)
         max_tokens = answer_budget(
-            len(tokens), request.max_tokens, self.default_max_tokens, weights.context_tokens
+            len(tokens),
+            request.max_tokens,
+            request.most_tokens or self.default_max_tokens,
+            weights.context_tokens,
         )
         grammar = await self._constrain(request, deidentified)
-        with self._admitted(len(tokens)):
+        with self._held(len(tokens)):
             outputs = weights.engine.generate(
                 tokens,
                 max_tokens=max_tokens,
                 sampling=request.sampling,
                 grammar=grammar.text if grammar else None,
             )
-            trail = await self.auditor.begin(_subject(request, principal, weights))
+            subject = _subject(request, principal, weights)
+            trail = await self.auditor.begin(subject, request_id=request.request_id)
             generation = Generation(
                 audit_id=trail.request_id,
                 weights=weights,
@@ -84,13 +93,21 @@ class Inference:
         return await asyncio.to_thread(constraint.compile, texts, messages)
 
     @contextmanager
-    def _admitted(self, prompt_tokens: int) -> Iterator[None]:
-        started = time.perf_counter()
-        self.admission.enter(prompt_tokens)
+    def _admitted(self) -> Iterator[None]:
+        self.admission.enter()
         try:
             yield
         finally:
-            self.admission.leave(prompt_tokens, time.perf_counter() - started)
+            self.admission.leave()
+
+    @contextmanager
+    def _held(self, prompt_tokens: int) -> Iterator[None]:
+        started = time.perf_counter()
+        self.admission.hold(prompt_tokens)
+        try:
+            yield
+        finally:
+            self.admission.release(prompt_tokens, time.perf_counter() - started)
 
     @asynccontextmanager
     async def _audited(self, trail: AuditTrail, generation: Generation) -> AsyncIterator[None]:

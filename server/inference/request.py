@@ -24,7 +24,8 @@ class Message:
 class GenerationRequest:
     """A request in the words of neither HTTP nor the engine.
 
-    `max_tokens` None takes the default. Without `restore` the answer keeps its pseudonyms.
+    `max_tokens` is what the caller asks for, `most_tokens` the limit where the caller asks for none. Without
+    `restore` the answer keeps its pseudonyms.
     """
 
     route: str
@@ -32,9 +33,11 @@ class GenerationRequest:
     messages: tuple[Message, ...]
     sampling: Sampling = GREEDY
     max_tokens: int | None = None
+    most_tokens: int | None = None
     stop: tuple[str, ...] = ()
     constraint: Constraint | None = None
     restore: bool = True
     task: str | None = None
     prompt_hash: str | None = None
     schema_version: str | None = None
+    request_id: str | None = None

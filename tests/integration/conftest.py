@@ -79,6 +79,10 @@ class Server:
         assert found or labels, f"there is no metric {name}"
         return sum(found)
 
+    def wait_running(self, count: int) -> None:
+        """Until so many requests hold an engine slot."""
+        wait_for(lambda: self.metric("infirmary_requests_running") == count, 10)
+
     def stop(self) -> int:
         """Ask it to end, and give its exit status."""
         self.process.terminate()
@@ -97,6 +101,13 @@ def wait_for(condition: Callable[[], Any], limit_s: float) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"waited {limit_s} s in vain"
         time.sleep(PAUSE_S)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def environment_of(settings: Mapping[str, str]) -> dict[str, str]:
@@ -134,10 +145,10 @@ def launch() -> Iterator[Serve]:
 
 @pytest.fixture
 def serve(launch: Serve) -> Serve:
-    """Starts servers, ready when it returns; they end with the test."""
+    """Starts servers that know our key, ready when it returns; they end with the test."""
 
     def serving(directory: Path, **settings: str) -> Server:
-        server = launch(directory, **settings)
+        server = launch(directory, **{"BOOTSTRAP_KEY": KEY, **settings})
         server.wait_ready()
         return server
 
@@ -157,6 +168,22 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def key() -> str:
     """A key with every scope."""
     return KEY
+
+
+@pytest.fixture
+def left_of() -> Callable[[list[psutil.Process], float], list[psutil.Process]]:
+    """The processes that still run after so many seconds."""
+
+    def wait(processes: list[psutil.Process], limit_s: float) -> list[psutil.Process]:
+        running: list[psutil.Process] = processes
+        deadline = time.monotonic() + limit_s
+        while running := [each for each in running if is_alive(each)]:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(PAUSE_S)
+        return running
+
+    return wait
 
 
 @pytest.fixture

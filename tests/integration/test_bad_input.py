@@ -372,6 +372,18 @@ def test_a_wrong_key_before_the_body(server, path: str, length: str, expect: str
         assert time.monotonic() - started < 2
 
 
+def test_a_body_that_waits_to_be_asked_for(server, key: str) -> None:
+    """As curl sends large ones."""
+    body = json.dumps(GOOD).encode()
+    with connected(server) as sock:
+        sock.sendall(head(server, CHAT, key, f"Content-Length: {len(body)}", "Expect: 100-continue"))
+        with sock.makefile("rb") as answer:
+            assert answer.readline() == b"HTTP/1.1 100 Continue\r\n"
+            assert answer.readline() == b"\r\n"
+            sock.sendall(body)
+            assert answer.readline().startswith(b"HTTP/1.1 200 ")
+
+
 @contextlib.contextmanager
 def connected(server) -> Iterator[socket.socket]:
     address = urlsplit(server.url)
@@ -391,8 +403,8 @@ def head(server, path: str, key: str, *headers: str) -> bytes:
 
 
 def status_of(sock: socket.socket) -> int:
-    line = sock.makefile("rb").readline()
-    return int(line.split()[1])
+    with sock.makefile("rb") as answer:
+        return int(answer.readline().split()[1])
 
 
 async def add_key(server, scopes: list[str]) -> str:
@@ -407,23 +419,20 @@ async def add_key(server, scopes: list[str]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("scope", "method", "path", "allowed"),
+    ("scope", "refused", "allowed"),
     [
-        ("chat", "POST", NOTE, "/v1/models"),
-        ("chat", "GET", "/v1/clinical/tasks", "/v1/models"),
-        ("clinical", "POST", CHAT, "/v1/clinical/tasks"),
-        ("clinical", "GET", "/v1/models", "/v1/clinical/tasks"),
-        ("admin", "POST", CHAT, None),
-        ("admin", "POST", NOTE, None),
+        ("chat", [("POST", NOTE), ("GET", "/v1/clinical/tasks")], "/v1/models"),
+        ("clinical", [("POST", CHAT), ("GET", "/v1/models")], "/v1/clinical/tasks"),
+        ("admin", [("POST", CHAT), ("POST", NOTE), ("GET", "/v1/models")], "/healthz"),
     ],
 )
-async def test_scopes(server, http, scope: str, method: str, path: str, allowed: str | None) -> None:
+async def test_scopes(server, http, scope: str, refused: list[tuple[str, str]], allowed: str) -> None:
     http.headers["authorization"] = f"Bearer {await add_key(server, [scope])}"
-    answer = await asyncio.to_thread(http.request, method, path)
-    check = assert_problem if "clinical" in path else assert_openai_error
-    assert check(answer, 403)["code"] == "insufficient_scope"
-    if allowed:
-        assert (await asyncio.to_thread(http.get, allowed)).status_code == 200
+    for method, path in refused:
+        answer = await asyncio.to_thread(http.request, method, path)
+        check = assert_problem if "clinical" in path else assert_openai_error
+        assert check(answer, 403)["code"] == "insufficient_scope"
+    assert (await asyncio.to_thread(http.get, allowed)).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/v1/completions", "/v1/", "/v1/models/a/b", "/v1/chat"])

@@ -232,7 +232,7 @@ async def test_a_client_that_leaves(server, async_openai, audit_rows, eventually
     told = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(leave(async_openai, told, stream=stream))
-        await asyncio.to_thread(eventually, lambda: server.metric("infirmary_requests_running") == 1, 5)
+        await asyncio.to_thread(server.wait_running, 1)
         told.set()
     await asyncio.to_thread(eventually, lambda: server.metric("infirmary_requests_running") == 0, 2)
     begin, end = (await audit_rows(server))[before:]

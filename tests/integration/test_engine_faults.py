@@ -28,24 +28,19 @@ REQUESTS = 8
 
 
 @pytest.fixture
-def own_server(serve, key: str, tmp_path):
+def own_server(serve, tmp_path):
     """A server that a test may break."""
-    return serve(tmp_path, BOOTSTRAP_KEY=key)
+    return serve(tmp_path)
 
 
-async def last_event(client: httpx.AsyncClient) -> dict[str, object]:
-    """The last event of a stream that had begun."""
+async def last_event(client: httpx.AsyncClient, begun: "asyncio.Queue[str]") -> dict[str, object]:
+    """The last event of a stream; its first one is handed to `begun`."""
     async with client.stream("POST", CHAT, json=LONG | {"stream": True}) as answer:
         assert answer.status_code == 200
-        events = [line.removeprefix("data: ") async for line in answer.aiter_lines() if line]
-    assert len(events) > 1
+        lines = aiter(answer.aiter_lines())
+        begun.put_nowait(await anext(lines))
+        events = [line.removeprefix("data: ") async for line in lines if line]
     return json.loads(events[-1])
-
-
-async def until_running(server, count: int) -> None:
-    async with asyncio.timeout(20):
-        while await asyncio.to_thread(server.metric, "infirmary_requests_running") < count:
-            await asyncio.sleep(0.1)
 
 
 def assert_retryable(answer: httpx.Response) -> None:
@@ -57,21 +52,24 @@ def assert_retryable(answer: httpx.Response) -> None:
 
 async def test_an_engine_that_is_killed(own_server, make_async_http, audit_rows, eventually) -> None:
     (engine,) = own_server.processes("infirmary-engine")
+    begun: asyncio.Queue[str] = asyncio.Queue()
     async with make_async_http(own_server) as client, asyncio.TaskGroup() as group:
-        streams = [group.create_task(last_event(client)) for _ in range(REQUESTS // 2)]
+        streams = [group.create_task(last_event(client, begun)) for _ in range(REQUESTS // 2)]
         wholes = [group.create_task(client.post(CHAT, json=LONG)) for _ in range(REQUESTS // 2)]
-        await until_running(own_server, REQUESTS)
+        for _ in streams:
+            await begun.get()
+        await asyncio.to_thread(own_server.wait_running, REQUESTS)
         engine.kill()
         killed = time.monotonic()
     for stream in streams:
         assert stream.result()["error"]["code"] == "engine_unavailable"
     for whole in wholes:
         assert_retryable(whole.result())
-    assert httpx.get(f"{own_server.url}/healthz", trust_env=False).status_code == 200
-    eventually(own_server.is_ready, 5)
-    print(f"ready again after {time.monotonic() - killed:.2f} s")
     assert own_server.process.poll() is None
     async with make_async_http(own_server) as client:
+        assert (await client.get("/healthz")).status_code == 200
+        eventually(own_server.is_ready, 5)
+        print(f"ready again after {time.monotonic() - killed:.2f} s")
         assert (await client.post(CHAT, json=SHORT)).status_code == 200
     assert own_server.metric("infirmary_engine_restarts_total") == 1
     assert own_server.metric("infirmary_engine_up") == 1
@@ -82,45 +80,36 @@ async def test_an_engine_that_is_killed(own_server, make_async_http, audit_rows,
 
 async def test_while_no_engine_is_there(own_server, make_async_http, eventually) -> None:
     """Between death and return: not ready, and every request is told to come again."""
-    (engine,) = own_server.processes("infirmary-engine")
     async with make_async_http(own_server) as client:
-        engine.kill()
-        eventually(lambda: not own_server.is_ready(), 2)
-        not_ready, refused = await asyncio.gather(client.get("/readyz"), client.post(CHAT, json=SHORT))
-        assert not_ready.status_code == 503
-        assert not_ready.json()["code"] == "engine_unavailable"
-        assert_retryable(refused)
-        eventually(own_server.is_ready, 5)
+        for _ in range(2):
+            (engine,) = own_server.processes("infirmary-engine")
+            engine.kill()
+            eventually(lambda: not own_server.is_ready(), 2)
+            not_ready, refused = await asyncio.gather(client.get("/readyz"), client.post(CHAT, json=SHORT))
+            assert not_ready.status_code == 503
+            assert not_ready.json()["code"] == "engine_unavailable"
+            assert_retryable(refused)
+            eventually(own_server.is_ready, 5)
         assert (await client.post(CHAT, json=SHORT)).status_code == 200
+    assert own_server.metric("infirmary_engine_restarts_total") == 2
 
 
-async def test_an_engine_that_dies_twice(own_server, make_async_http, eventually) -> None:
-    for death in (1, 2):
-        (engine,) = own_server.processes("infirmary-engine")
-        engine.kill()
-        eventually(lambda died=death: own_server.metric("infirmary_engine_restarts_total") == died, 5)
-        eventually(own_server.is_ready, 5)
-    async with make_async_http(own_server) as client:
-        assert (await client.post(CHAT, json=SHORT)).status_code == 200
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_server_that_is_stopped(own_server, number: signal.Signals) -> None:
+def test_a_server_that_is_interrupted(own_server, left_of) -> None:
     children = own_server.children()
     assert len(children) >= 3
-    own_server.process.send_signal(number)
+    own_server.process.send_signal(signal.SIGINT)
     assert own_server.process.wait(10) == 0
     assert not left_of(children, 2)
 
 
-async def test_a_server_that_is_stopped_under_load(own_server, make_async_http, audit_rows) -> None:
+async def test_a_server_that_is_stopped_under_load(own_server, make_async_http, audit_rows, left_of) -> None:
     """What runs is finished before the end."""
     children = own_server.children()
     body = LONG | {"max_tokens": 150}
     async with make_async_http(own_server) as client, asyncio.TaskGroup() as group:
         whole = group.create_task(client.post(CHAT, json=body))
         stream = group.create_task(client.post(CHAT, json=body | {"stream": True}))
-        await until_running(own_server, 2)
+        await asyncio.to_thread(own_server.wait_running, 2)
         own_server.process.terminate()
     assert whole.result().status_code == 200
     assert stream.result().text.endswith("data: [DONE]\n\n")
@@ -129,41 +118,31 @@ async def test_a_server_that_is_stopped_under_load(own_server, make_async_http, 
     assert [row.outcome for row in await audit_rows(own_server) if row.kind == "end"] == ["completed"] * 2
 
 
-@pytest.mark.parametrize("busy", [False, True])
-async def test_a_server_that_is_killed(own_server, make_async_http, busy: bool) -> None:
+def test_a_server_that_is_killed(own_server, left_of) -> None:
+    children = own_server.children()
+    own_server.kill()
+    assert not left_of(children, 5)
+
+
+async def test_a_server_that_is_killed_at_work(
+    own_server, serve, make_async_http, audit_rows, left_of
+) -> None:
+    """Its request is a begin without an end, and the next start is as any other."""
     children = own_server.children()
     async with make_async_http(own_server) as client:
-        asking = asyncio.create_task(client.post(CHAT, json=LONG if busy else SHORT))
-        await (until_running(own_server, 1) if busy else asyncio.wait({asking}))
-        own_server.kill()
-        await asyncio.wait({asking})
-        if busy:
-            assert isinstance(asking.exception(), httpx.TransportError)
-    assert not await asyncio.to_thread(left_of, children, 5)
-
-
-async def test_a_request_survives_a_kill_as_a_begin_without_an_end(
-    own_server, serve, make_async_http, audit_rows, key: str
-) -> None:
-    async with make_async_http(own_server) as client:
         asking = asyncio.create_task(client.post(CHAT, json=LONG))
-        await until_running(own_server, 1)
+        await asyncio.to_thread(own_server.wait_running, 1)
         own_server.kill()
         await asyncio.wait({asking})
-        assert asking.exception()
-    again = await asyncio.to_thread(serve, own_server.directory, BOOTSTRAP_KEY=key)
+        assert isinstance(asking.exception(), httpx.TransportError)
+    assert not await asyncio.to_thread(left_of, children, 5)
+    again = await asyncio.to_thread(serve, own_server.directory)
     async with make_async_http(again) as client:
         assert (await client.post(CHAT, json=SHORT)).status_code == 200
     assert [row.kind for row in await audit_rows(again)] == ["begin", "begin", "end"]
 
 
-def left_of(processes: list[psutil.Process], limit_s: float) -> list[psutil.Process]:
-    """Those that still run after so many seconds."""
-    _, left = psutil.wait_procs(processes, limit_s)
-    return [each for each in left if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
-
-
-def test_no_core_dump_of_an_engine(own_server) -> None:
+def test_no_core_dumps(server) -> None:
     """A core would hold prompts."""
-    for process in [psutil.Process(own_server.process.pid), *own_server.processes("infirmary-engine")]:
+    for process in [psutil.Process(server.process.pid), *server.processes("infirmary-engine")]:
         assert process.rlimit(psutil.RLIMIT_CORE) == (0, 0)

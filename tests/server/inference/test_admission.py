@@ -10,56 +10,70 @@ def admission(**limits: int) -> Admission:
     return Admission(**({"sequences": 2, "queue_requests": 3, "queue_tokens": 100} | limits))
 
 
+def let_in(door: Admission, tokens: int) -> None:
+    door.enter()
+    try:
+        door.hold(tokens)
+    except Overloaded:
+        door.leave()
+        raise
+
+
+def let_out(door: Admission, tokens: int, served_s: float) -> None:
+    door.release(tokens, served_s)
+    door.leave()
+
+
 def test_as_many_requests_as_run_and_wait_are_let_in():
     door = admission()
     for _ in range(5):
-        door.enter(1)
-    for refused in (door.check_room, lambda: door.enter(1)):
+        let_in(door, 1)
+    for refused in (door.enter, lambda: let_in(door, 1)):
         with pytest.raises(Overloaded, match="full"):
             refused()
 
 
 def test_who_leaves_makes_room():
     door = admission(sequences=1, queue_requests=0)
-    door.enter(7)
-    door.leave(7, 0.5)
-    door.enter(7)
+    let_in(door, 7)
+    let_out(door, 7, 0.5)
+    let_in(door, 7)
 
 
 def test_tokens_are_bounded_too():
     door = admission()
-    door.enter(60)
-    door.enter(40)
+    let_in(door, 60)
+    let_in(door, 40)
     with pytest.raises(Overloaded):
-        door.enter(1)
-    door.leave(60, 1.0)
-    door.enter(1)
+        let_in(door, 1)
+    let_out(door, 60, 1.0)
+    let_in(door, 1)
 
 
 def test_a_prompt_longer_than_the_queue_is_let_in_when_alone():
     door = admission(queue_tokens=10)
-    door.enter(5000)
+    let_in(door, 5000)
     with pytest.raises(Overloaded):
-        door.enter(1)
+        let_in(door, 1)
 
 
 def test_what_was_refused_is_not_counted():
     door = admission(sequences=1, queue_requests=1)
-    door.enter(1)
+    let_in(door, 1)
     with pytest.raises(Overloaded):
-        door.enter(1000)
-    door.enter(1)
+        let_in(door, 1000)
+    let_in(door, 1)
 
 
 def test_the_wait_to_retry_is_what_the_queue_takes():
     door = admission(sequences=1, queue_requests=1)
     for _ in range(100):
-        door.enter(1)
-        door.leave(1, 10.0)
-    door.enter(1)
-    door.enter(1)
+        let_in(door, 1)
+        let_out(door, 1, 10.0)
+    let_in(door, 1)
+    let_in(door, 1)
     with pytest.raises(Overloaded) as caught:
-        door.check_room()
+        door.enter()
     assert caught.value.retry_after_s == pytest.approx(20, abs=1)
 
 
@@ -67,11 +81,11 @@ def test_the_wait_to_retry_is_what_the_queue_takes():
 def test_the_wait_to_retry_has_bounds(duration_s, retry_s):
     door = admission(sequences=1, queue_requests=0)
     for _ in range(100):
-        door.enter(1)
-        door.leave(1, duration_s)
-    door.enter(1)
+        let_in(door, 1)
+        let_out(door, 1, duration_s)
+    let_in(door, 1)
     with pytest.raises(Overloaded) as caught:
-        door.check_room()
+        door.enter()
     assert caught.value.retry_after_s == retry_s
 
 
@@ -82,15 +96,15 @@ def test_the_bounds_hold_whoever_comes_and_goes(steps):
     for tokens in steps:
         if tokens is None:
             if inside:
-                door.leave(inside.pop(), 0.1)
+                let_out(door, inside.pop(), 0.1)
             continue
         fits = len(inside) < 5 and (not inside or sum(inside) + tokens <= 100)
         if fits:
-            door.enter(tokens)
+            let_in(door, tokens)
             inside.append(tokens)
         else:
             with pytest.raises(Overloaded):
-                door.enter(tokens)
+                let_in(door, tokens)
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ def test_a_property_may_have_the_name_of_a_keyword(accepts, name):
         {"type": "string", "pattern": f"^{NAME}$"},
         {"type": "object", "properties": {NAME: {"type": "string"}}},
         {"const": {NAME: 1}},
+        {"const": {NAME: [NAME]}},
         {"$ref": f"#/$defs/{NAME}", "$defs": {NAME: {"type": "null"}}},
     ],
 )
