@@ -3,6 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+_STEP_TOKENS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _STEP_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 
 
@@ -37,6 +38,12 @@ class Metrics:
             "infirmary_engine_step_seconds",
             "One decode step with sampling.",
             buckets=_STEP_SECONDS,
+            registry=registry,
+        )
+        self.engine_step_tokens = Histogram(
+            "infirmary_engine_step_tokens",
+            "Tokens of all sequences that one decode step carried.",
+            buckets=_STEP_TOKENS,
             registry=registry,
         )
         self.engine_restarts = Counter(

@@ -79,9 +79,19 @@ async def _serve(settings: Settings) -> None:
 
 def _log_start(services: Services) -> None:
     """Said only now: a start that fails says one line and no other."""
+    engine = services.engine.ready
     for weights in services.inference.router.list():
-        named = {"weights": weights.version, "digest": weights.digest}
-        logger.info("weights ready", extra=named | {"context_tokens": weights.context_tokens})
+        logger.info(
+            "weights ready",
+            extra={
+                "weights": weights.version,
+                "digest": weights.digest,
+                "context_tokens": weights.context_tokens,
+                "device": engine and engine.device,
+                "sequences": engine and engine.sequences,
+                "duration_s": engine and round(engine.load_s, 3),
+            },
+        )
 
 
 def _bind(settings: Settings) -> socket.socket:

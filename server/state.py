@@ -158,7 +158,9 @@ def _engine(settings: EngineSettings, path: Path, metrics: Metrics) -> EngineSup
     )
 
     def on_step(step: Step) -> None:
-        metrics.engine_step.observe(step.step_s)
+        if step.batch_tokens:
+            metrics.engine_step.observe(step.step_s)
+            metrics.engine_step_tokens.observe(step.batch_tokens)
         metrics.requests_running.set(step.running)
         metrics.requests_waiting.set(step.waiting)
 

@@ -6,25 +6,16 @@ from collections.abc import Iterator
 
 from server.clinical import tasks
 from server.clinical.task import Task
-from server.errors import NotFound
 
 
 class Catalogue:
-    """The tasks by name."""
+    """The tasks, in the order of their files."""
 
     def __init__(self) -> None:
-        found = (importlib.import_module(each.name) for each in _modules())
-        self._tasks: dict[str, Task] = {module.TASK.name: module.TASK for module in found}
+        self._tasks: list[Task] = [importlib.import_module(each.name).TASK for each in _modules()]
 
     def __iter__(self) -> Iterator[Task]:
-        return iter(self._tasks.values())
-
-    def find(self, name: str) -> Task:
-        """The task of that name; raises NotFound."""
-        task = self._tasks.get(name)
-        if task is None:
-            raise NotFound(f"there is no such task; there are: {', '.join(self._tasks)}")
-        return task
+        return iter(self._tasks)
 
 
 def _modules() -> list[pkgutil.ModuleInfo]:

@@ -34,8 +34,8 @@ class EngineListener(Protocol):
 class EngineSupervisor:
     """One loaded GGUF, for as long as the service runs.
 
-    A crash of llama.cpp costs the requests in flight a retryable error; the next engine starts at once,
-    and after repeated failures with growing pauses.
+    A crash of llama.cpp costs the requests in flight a retryable error; the next engine starts at once.
+    Starts that fail are tried again with growing pauses.
     """
 
     def __init__(

@@ -1,6 +1,5 @@
 """Turns an Outlines output type into the grammar text that the engine's matcher reads."""
 
-import hashlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,11 +25,6 @@ class Grammar:
     """Checked grammar text in llguidance's form."""
 
     text: str
-
-    @property
-    def digest(self) -> str:
-        """Content hash, hexadecimal SHA-256."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
 
 
 def compile_output_type(output_type: Any) -> Grammar:

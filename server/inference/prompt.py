@@ -1,6 +1,5 @@
 """Render: messages to token ids, through the GGUF's own chat template."""
 
-import hashlib
 import itertools
 import re
 from collections.abc import Iterator, Sequence
@@ -40,7 +39,6 @@ class ChatTemplate:
         except TemplateError as error:
             raise StartupError(f"the weights' chat template cannot be read: {error}") from error
         self._control = re.compile("|".join(map(re.escape, vocabulary.control_texts)) or r"(?!)")
-        self.digest = hashlib.sha256(source.encode()).hexdigest()
 
     def render(self, messages: Sequence[Message]) -> list[int]:
         """Token ids of the conversation up to where the answer begins."""

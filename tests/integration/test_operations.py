@@ -9,6 +9,16 @@ CHAT = "/v1/chat/completions"
 NOTE = "/v1/clinical/medications"
 MESSAGES = [{"role": "user", "content": "Name a vital sign."}]
 BODY = {"model": "auto", "messages": MESSAGES, "max_tokens": 8, "temperature": 0}
+LONG_TEXT = {
+    "type": "object",
+    "properties": {"text": {"type": "string", "minLength": 20_000}},
+    "required": ["text"],
+    "additionalProperties": False,
+}
+NEVER_DONE = BODY | {
+    "max_tokens": 2900,
+    "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": LONG_TEXT}},
+}
 HISTOGRAMS = ["infirmary_queue_wait_seconds", "infirmary_time_to_first_token_seconds"]
 
 
@@ -129,8 +139,8 @@ async def test_the_audit_of_a_note(server, http, audit_rows) -> None:
     assert end.entities == {"NAME": 1}
 
 
-async def test_more_than_it_can_hold(serve, make_async_http, tmp_path) -> None:
-    """One runs, one waits, the others are told when to come again; afterwards there is room."""
+async def test_more_than_it_can_hold(serve, make_async_http, audit_rows, eventually, tmp_path) -> None:
+    """One runs, one waits, the others are told when to come again; whoever leaves makes room."""
     settings = {"ENGINE__SEQUENCES": "1", "ENGINE__QUEUE_REQUESTS": "1"}
     server = await asyncio.to_thread(serve, tmp_path, **settings)
     async with make_async_http(server) as client:
@@ -142,7 +152,14 @@ async def test_more_than_it_can_hold(serve, make_async_http, tmp_path) -> None:
         for answer in refused:
             assert answer.json()["error"]["code"] == "overloaded"
             assert int(answer.headers["retry-after"]) >= 1
+        first, second = (asyncio.create_task(client.post(CHAT, json=NEVER_DONE)) for _ in range(2))
+        await asyncio.to_thread(eventually, lambda: server.metric("infirmary_requests_waiting") == 1, 5)
+        for leaving in (second, first):
+            leaving.cancel()
+            await asyncio.wait({leaving})
         assert (await client.post(CHAT, json=body)).status_code == 200
+    ends = [row.outcome for row in await audit_rows(server) if row.kind == "end"]
+    assert sorted(ends) == ["aborted", "aborted", "completed", "completed", "completed"]
 
 
 async def test_each_database(serve, make_http, audit_rows, database_url: str, tmp_path) -> None:

@@ -164,8 +164,3 @@ def test_a_template_that_refuses_or_misbehaves_is_the_requests_fault(vocabulary,
         template.render(chat(("user", "secret")))
     assert caught.value.param == "messages"
     assert "secret" not in caught.value.message
-
-
-def test_the_digest_is_of_the_template(vocabulary):
-    first, same, other = (ChatTemplate(OtherTemplate(vocabulary, text)) for text in ("a", "a", "b"))
-    assert first.digest == same.digest != other.digest
