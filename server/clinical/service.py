@@ -10,7 +10,7 @@ from server.auth import Principal
 from server.clinical.catalogue import Catalogue
 from server.clinical.evidence import Document, EvidenceLocator
 from server.clinical.task import Task
-from server.errors import GenerationFailed
+from server.errors import ContextExceeded, GenerationFailed
 from server.inference.constraint import GroundedConstraint
 from server.inference.generation import Generation
 from server.inference.pipeline import Inference
@@ -40,9 +40,12 @@ class ClinicalService:
             prompt_hash=task.prompt_hash,
             schema_version=task.schema_version,
         )
-        async with self.inference.generate(request, principal) as generation:
-            document = _document(task, await generation.text(), generation)
-            return _answer(task, document, generation)
+        try:
+            async with self.inference.generate(request, principal) as generation:
+                document = _document(task, await generation.text(), generation)
+                return _answer(task, document, generation)
+        except ContextExceeded as error:
+            raise ContextExceeded(error.message, param="text") from None
 
 
 def _document(task: Task, text: str, generation: Generation) -> Document:

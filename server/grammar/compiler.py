@@ -9,6 +9,7 @@ from llguidance import LLMatcher, grammar_from
 from outlines.types.dsl import CFG, JsonSchema, python_types_to_terms, to_regex
 
 from server.errors import InvalidGrammar
+from server.grammar.finite import has_finite_document
 
 if TYPE_CHECKING:
     from llguidance._lib import JsonCompileOptions
@@ -55,7 +56,10 @@ def compile_json_schema(schema: dict[str, Any]) -> Grammar:
         raise InvalidGrammar(
             f"this is not a JSON schema: {place} breaks its rule '{error.validator}'"
         ) from None
-    return compile_output_type(term)
+    grammar = compile_output_type(term)
+    if not has_finite_document(schema, schema):
+        raise InvalidGrammar("the schema requires itself: none of its documents ends")
+    return grammar
 
 
 def _json_grammar(schema: str) -> str:
