@@ -7,18 +7,21 @@ from server.privacy.analyzer import find_identifiers
 from server.privacy.findings import Finding, Findings
 from server.privacy.mentions import mentions
 from server.privacy.people import People
-from server.privacy.spans import Span, resolve
+from server.privacy.repeats import Repeats
+from server.privacy.roles import is_professional
+from server.privacy.spans import Kind, Span, resolve
 
 
 def analyze(texts: Sequence[str]) -> Findings:
     """The identifiers of each text, ascending and disjoint; identities hold over all `texts`."""
     found = [find_identifiers(text) for text in texts]
-    people = People(_names(texts, found))
+    people = _people(texts, found)
+    repeats = Repeats(_written(texts, found))
     numbers: dict[tuple[str, ...], int] = {}
     findings: Findings = []
     for text, spans in zip(texts, found, strict=True):
-        everywhere = resolve(text, [*spans, *mentions(text, people)])
-        keys = [(span.kind, *_identity(span, text[span.start : span.end], people)) for span in everywhere]
+        everywhere = resolve(text, [*spans, *mentions(text, people), *repeats.find(text)])
+        keys = [(span.kind, *_identity(text, span, people)) for span in everywhere]
         findings.append(
             [
                 Finding(span.start, span.end, span.kind, numbers.setdefault(key, len(numbers)))
@@ -28,23 +31,33 @@ def analyze(texts: Sequence[str]) -> Findings:
     return findings
 
 
-def _names(texts: Sequence[str], found: list[list[Span]]) -> Iterator[str]:
+def _people(texts: Sequence[str], found: list[list[Span]]) -> People:
+    names = [name for kind, name in _written(texts, found) if kind == "NAME"]
+    professionals = [
+        text[span.start : span.end]
+        for text, spans in zip(texts, found, strict=True)
+        for span in spans
+        if span.kind == "NAME" and is_professional(text, span.start, span.end)
+    ]
+    return People(names, professionals)
+
+
+def _written(texts: Sequence[str], found: list[list[Span]]) -> Iterator[tuple[Kind, str]]:
     for text, spans in zip(texts, found, strict=True):
-        yield from (text[span.start : span.end] for span in spans if span.kind == "NAME")
+        yield from ((span.kind, text[span.start : span.end]) for span in spans)
 
 
-def _identity(span: Span, written: str, people: People) -> tuple[str, ...]:
+def _identity(text: str, span: Span, people: People) -> tuple[str, ...]:
     """What is equal for two ways to write one identifier."""
+    written = text[span.start : span.end]
     match span.kind:
         case "NAME":
-            return people.identity(written)
+            return people.identity(written, professional=is_professional(text, span.start, span.end))
         case "PHONE":
             return (re.sub(r"\D", "", written).removeprefix("1"),)
         case "SSN" | "MRN":
             return (re.sub(r"[\W_]", "", written).casefold(),)
         case "DATE" | "ADDRESS":
             return (" ".join(re.sub(r"[,.]", " ", written).split()).casefold(),)
-        case "EMAIL":
+        case "EMAIL" | "URL":
             return (written.casefold(),)
-        case "URL":
-            return (written,)

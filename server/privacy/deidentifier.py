@@ -15,7 +15,7 @@ class Deidentifier:
     """Replaces identifiers in worker processes. It fails closed: no findings, no text."""
 
     def __init__(self, *, workers: int, timeout_s: float) -> None:
-        """`workers` is the number of processes, `timeout_s` what one request may take in seconds."""
+        """`workers` is the number of processes; `timeout_s` bounds the wait, then the work, in s each."""
         self._pool = WorkerPool(workers=workers, timeout_s=timeout_s)
 
     async def start(self) -> None:

@@ -1,7 +1,7 @@
 """Which names of a request are one person.
 
 `John Smith`, `SMITH, JOHN` and `John A. Smith` are one; so are `J. Smith`, `Smith` and `John` where they
-fit exactly one person of the request.
+fit exactly one person of the request. `Dr. Smith` is `John Smith` only where he is called a clinician too.
 """
 
 from collections import defaultdict
@@ -33,20 +33,39 @@ class Form(NamedTuple):
         return self.middle[0][0] if self.middle else ""
 
 
+class Index:
+    """Persons by the words of their full names."""
+
+    def __init__(self, full: Iterable[tuple[Form, Identity]]) -> None:
+        self._by_surname: dict[str, set[Identity]] = defaultdict(set)
+        self._by_other: dict[str, set[Identity]] = defaultdict(set)
+        for form, person in full:
+            self._by_surname[form.surname].add(person)
+            for word in (form.given, *form.middle):
+                self._by_other[word].add(person)
+
+    def candidates(self, form: Form) -> set[Identity]:
+        """Who is meant by a surname with at most an initial before it, or else by another word alone."""
+        persons = self._by_surname.get(form.surname, set())
+        if form.given:
+            return {person for person in persons if person[0].startswith(form.given)}
+        return persons or self._by_other.get(form.surname, set())
+
+
 class People:
     """The persons of one request; `words` are all the words of their names, folded, without initials."""
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], professionals: Iterable[str] = ()) -> None:
+        """`professionals` are those of `names` that are written with a professional title or a credential."""
         forms = {form for name in names if (form := parse(name))}
         initials: dict[tuple[str, str], set[str]] = defaultdict(set)
         for form in forms:
             initials[form.given, form.surname].add(form.middle_initial)
         self._middle_initials: Mapping[tuple[str, str], set[str]] = initials
-        full = [(form, self._of_full(form)) for form in forms if len(form.given) > 1]
-        self._by_surname = _index((form.surname, person) for form, person in full)
-        self._by_other = _index(
-            (word, person) for form, person in full for word in (form.given, *form.middle)
-        )
+        full = {(form, self._of_full(form)) for form in forms if len(form.given) > 1}
+        treating = {self._of_full(form) for name in professionals if (form := parse(name))}
+        self._everybody = Index(full)
+        self._professionals = Index((form, person) for form, person in full if person in treating)
         self.words = frozenset(word for form in forms for word in form.words if len(word) > 1)
 
     def knows(self, name: str) -> bool:
@@ -56,24 +75,25 @@ class People:
             return False
         return (form.given, form.surname) in self._middle_initials
 
-    def identity(self, name: str) -> Identity:
-        """The person whom `name` means; a name that fits several persons is an identity of its own."""
+    def identity(self, name: str, *, professional: bool = False) -> Identity:
+        """The person whom `name` means; a name that fits several persons is an identity of its own.
+
+        `professional` is whether a title or credential stands here: then part of a name means no patient.
+        """
         form = parse(name)
         if form is None:
             return (folded(name),)
-        return self._of_full(form) if len(form.given) > 1 else self._of_partial(form)
+        if len(form.given) > 1:
+            return self._of_full(form)
+        return self._of_partial(form, professional=professional)
 
     def _of_full(self, form: Form) -> Identity:
         """Given name and surname, with the middle initial where it tells two people apart."""
         initials = self._middle_initials.get((form.given, form.surname), set()) - {""}
         return (form.given, form.surname, form.middle_initial if len(initials) > 1 else "")
 
-    def _of_partial(self, form: Form) -> Identity:
-        candidates = self._by_surname.get(form.surname, set())
-        if form.given:
-            candidates = {person for person in candidates if person[0].startswith(form.given)}
-        elif not candidates:
-            candidates = self._by_other.get(form.surname, set())
+    def _of_partial(self, form: Form, *, professional: bool) -> Identity:
+        candidates = (self._professionals if professional else self._everybody).candidates(form)
         return next(iter(candidates)) if len(candidates) == 1 else (form.given, form.surname)
 
 
@@ -84,10 +104,3 @@ def parse(name: str) -> Form | None:
     if not words:
         return None
     return Form(words[0] if len(words) > 1 else "", tuple(words[1:-1]), words[-1])
-
-
-def _index(pairs: Iterable[tuple[str, Identity]]) -> dict[str, set[Identity]]:
-    index: dict[str, set[Identity]] = defaultdict(set)
-    for word, person in pairs:
-        index[word].add(person)
-    return index

@@ -100,13 +100,15 @@ class WorkerPool:
         raise PrivacyUnavailable("the privacy workers failed their self-test")
 
     async def analyze(self, texts: Sequence[str]) -> Findings:
-        """The findings in `texts`, within `timeout_s` for the wait and the work together.
+        """The findings in `texts`, within `timeout_s` seconds once a worker is lent.
 
-        Raises PrivacyUnavailable where a worker died, hung or failed; it is replaced for the next request.
+        Raises PrivacyUnavailable where none was lent within another `timeout_s`, and where a worker died,
+        hung or failed; it is replaced for the next request.
         """
+        worker = await self._lend()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._timeout_s):
-                return await self._ask(await self._idle.get(), texts)
+                return await self._ask(worker, texts)
         # Raised out here: the frames of a time-out hold the texts, so it must not become the context.
         raise PrivacyUnavailable("looking for identifiers took too long")
 
@@ -114,6 +116,13 @@ class WorkerPool:
         """Ends the workers."""
         await asyncio.gather(*(asyncio.to_thread(worker.close) for worker in self._workers))
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+
+    async def _lend(self) -> Worker:
+        """The next idle worker. Nothing may be awaited between this and `_ask`, which gives it back."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._timeout_s):
+                return await self._idle.get()
+        raise PrivacyUnavailable("all privacy workers are busy")
 
     async def _ask(self, worker: Worker, texts: Sequence[str]) -> Findings:
         """One exchange. `worker` is idle again once its thread is done, even where nobody waits any more."""
@@ -123,7 +132,10 @@ class WorkerPool:
         try:
             answer = await asyncio.wrap_future(exchange)
         except asyncio.CancelledError:
-            worker.kill()
+            # An exchange may be done before its owner is told, and the worker be lent again. While it is not,
+            # the worker is this request's: it becomes idle in a later step of the loop, behind this kill.
+            if not exchange.done():
+                worker.kill()
             raise
         if isinstance(answer, Failure):
             raise PrivacyUnavailable(f"looking for identifiers failed ({answer.error})")

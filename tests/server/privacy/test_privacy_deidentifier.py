@@ -37,6 +37,41 @@ async def pool():
     await pool.close()
 
 
+class SlowWorker:
+    """Takes `work_s` for its work; `killed_in` holds the number of the analysis that each kill hit."""
+
+    def __init__(self, limit_s):
+        self.work_s = 0.0
+        self.analyses = 0
+        self.killed_in = []
+
+    @property
+    def kills(self):
+        return len(self.killed_in)
+
+    def analyze(self, texts):
+        self.analyses += 1
+        time.sleep(self.work_s)
+        return [[] for _ in texts]
+
+    def kill(self):
+        self.killed_in.append(self.analyses)
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+async def slow_pool(monkeypatch):
+    worker = SlowWorker(0)
+    monkeypatch.setattr("server.privacy.pool.Worker", lambda limit_s: worker)
+    pool = WorkerPool(workers=1, timeout_s=0.6)
+    await pool.start(bool, [NOTE])
+    worker.analyses = 0
+    yield pool, worker
+    await pool.close()
+
+
 @pytest.fixture
 async def deidentifier():
     deidentifier = Deidentifier(workers=2, timeout_s=5.0)
@@ -95,12 +130,45 @@ async def test_a_hung_worker_fails_its_request_in_time_and_is_replaced(pool):
     assert pool.pids != [pid]
 
 
-async def test_the_timeout_covers_the_wait_for_a_worker(pool):
-    os.kill(pool.pids[0], signal.SIGSTOP)
+async def test_the_wait_and_the_work_each_have_the_whole_timeout(slow_pool):
+    pool, worker = slow_pool
+    worker.work_s = 0.4
 
-    results = await asyncio.gather(pool.analyze([NOTE]), pool.analyze([NOTE]), return_exceptions=True)
+    *answers, late = await asyncio.gather(*(pool.analyze([NOTE]) for _ in range(3)), return_exceptions=True)
 
-    assert [type(result) for result in results] == [PrivacyUnavailable] * 2
+    assert answers == [[[]], [[]]]
+    assert isinstance(late, PrivacyUnavailable)
+    assert "busy" in str(late)
+    assert late.__context__ is None
+    await asyncio.sleep(worker.work_s)
+    assert worker.analyses == 2
+    assert worker.kills == 0
+
+
+async def test_a_late_cancel_kills_no_worker_that_is_done(slow_pool):
+    pool, worker = slow_pool
+    worker.work_s = 0.1
+    first, second = (asyncio.create_task(pool.analyze([NOTE])) for _ in range(2))
+    await asyncio.sleep(0.05)
+    time.sleep(0.2)  # noqa: ASYNC251  # the loop stands still, so the owner is not told of the end
+
+    first.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert await second == [[]]
+    assert worker.kills == 0
+
+
+async def test_a_cancel_at_work_kills_the_worker_before_it_is_lent_again(slow_pool):
+    pool, worker = slow_pool
+    worker.work_s = 0.2
+    first, second = (asyncio.create_task(pool.analyze([NOTE])) for _ in range(2))
+    await asyncio.sleep(0.05)
+    first.cancel()
+
+    assert await second == [[]]
+    assert worker.killed_in == [1]
 
 
 async def test_a_cancelled_request_leaves_the_pool_in_step(pool):

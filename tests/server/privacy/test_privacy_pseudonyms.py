@@ -39,6 +39,14 @@ def test_restores_the_identity_as_first_written():
     assert vault.restore("[NAME_1] and [NAME_2]") == "SMITH, JOHN and [NAME_2]"
 
 
+def test_a_doctor_is_not_restored_as_the_patient_of_that_name():
+    note = "Patient: John Smith. Dr. Smith recommends aspirin. Mr. Smith agrees."
+    result = deidentified(note)
+
+    assert result.texts[0].text == "Patient: [NAME_1]. Dr. [NAME_2] recommends aspirin. Mr. [NAME_1] agrees."
+    assert result.vault.restore("Dr. [NAME_2], [NAME_1]") == "Dr. Smith, John Smith"
+
+
 def test_a_pseudonym_that_the_caller_wrote_is_never_assigned():
     result = deidentified("[NAME_1] saw Maria Alvarez", "[NAME_3] saw Dr. Okonkwo")
 
