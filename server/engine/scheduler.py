@@ -1,5 +1,6 @@
 """Decides which tokens of which sequences the next decode step carries. Pure Python, no llama.cpp."""
 
+import heapq
 from collections import deque
 from collections.abc import Iterable
 
@@ -13,7 +14,7 @@ class Scheduler:
     """
 
     def __init__(self, *, slots: int, budget: int) -> None:
-        self._free = list(range(slots - 1, -1, -1))
+        self._free = list(range(slots))
         self._budget = budget
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
@@ -23,7 +24,10 @@ class Scheduler:
         self.waiting.append(sequence)
 
     def schedule(self) -> list[tuple[Sequence, int]]:
-        """Choose (sequence, number of its pending tokens) for one step; together at most the budget."""
+        """Choose (sequence, number of its pending tokens) for one step; together at most the budget.
+
+        In the order of their slots: llama.cpp computes neighbouring KV streams together and others one by one.
+        """
         self._fill_slots()
         left = self._budget
         chosen: list[tuple[Sequence, int]] = []
@@ -32,13 +36,13 @@ class Scheduler:
             if count:
                 chosen.append((sequence, count))
                 left -= count
-        return chosen
+        return sorted(chosen, key=lambda choice: choice[0].slot)
 
     def retire(self, sequences: Iterable[Sequence]) -> None:
         """Take ended sequences out and free their slots."""
         for sequence in sequences:
             self.running.remove(sequence)
-            self._free.append(sequence.slot)
+            heapq.heappush(self._free, sequence.slot)
 
     def cancel(self, request_id: int) -> Sequence | None:
         """Take a request out wherever it stands; returns it when it held a slot."""
@@ -55,5 +59,5 @@ class Scheduler:
     def _fill_slots(self) -> None:
         while self._free and self.waiting:
             sequence = self.waiting.popleft()
-            sequence.slot = self._free.pop()
+            sequence.slot = heapq.heappop(self._free)
             self.running.append(sequence)

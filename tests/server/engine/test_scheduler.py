@@ -58,8 +58,24 @@ def test_answers_go_before_prompts():
     scheduler.running[1].cached = 1
     scheduler.running[1].tokens.append(0)
 
-    assert advance(scheduler) == [(2, 1), (1, 4)]
-    assert advance(scheduler) == [(2, 1), (1, 3)]
+    assert advance(scheduler) == [(1, 4), (2, 1)], "what is left, in the order of the slots"
+    assert advance(scheduler) == [(1, 3), (2, 1)]
+
+
+def test_the_lowest_free_slot_is_taken_and_a_step_goes_by_slots():
+    scheduler = Scheduler(slots=3, budget=9)
+    for number in (1, 2, 3):
+        scheduler.add(sequence(number, prompt=1))
+    advance(scheduler)
+    first, second, _ = scheduler.running
+    scheduler.retire([second])
+    scheduler.retire([first])
+    for number in (4, 5):
+        scheduler.add(sequence(number, prompt=1))
+    for running in scheduler.running:
+        running.tokens.append(0)
+
+    assert [(each.id, each.slot) for each, _ in scheduler.schedule()] == [(4, 0), (5, 1), (3, 2)]
 
 
 def test_the_oldest_prompt_is_prefilled_first():
