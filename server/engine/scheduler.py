@@ -26,7 +26,7 @@ class Scheduler:
     def schedule(self) -> list[tuple[Sequence, int]]:
         """Choose (sequence, number of its pending tokens) for one step; together at most the budget.
 
-        In the order of their slots: llama.cpp computes neighbouring KV streams together and others one by one.
+        In the order of their slots: llama.cpp computes neighbouring KV streams together, others one by one.
         """
         self._fill_slots()
         left = self._budget
