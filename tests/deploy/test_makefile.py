@@ -9,6 +9,6 @@ def test_help_lists_every_target_a_person_calls() -> None:
     phony = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert phony
     lines = subprocess.run(
-        ["make", "help"], cwd=ROOT, check=True, capture_output=True, text=True
+        ["make", "--no-print-directory", "help"], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout.splitlines()
     assert {line.split()[1] for line in lines} == set(phony[1].split()) - {"FORCE"}
