@@ -62,7 +62,7 @@ class EvidenceLocator:
     def _supporting_quote(self, draft: Document, fields: _FindingFields) -> str:
         quote: str = draft[_EVIDENCE]
         held = SourceText(quote)
-        missing = [draft[name] for name in fields.quoted if not any(held.occurrences(draft[name]))]
+        missing = [draft[name] for name in fields.quoted if not list(held.occurrences(draft[name]))]
         return missing[0] if missing else quote
 
     def _finding(

@@ -147,6 +147,19 @@ def named(note: str, **finding: str) -> list[dict]:
     return locator.locate({"findings": [finding]})["findings"]
 
 
+@pytest.mark.parametrize("quote", ["aspirin 81 mg", "Takes aspirin", "aspirin"])
+def test_evidence_that_holds_the_finding_stays(quote):
+    (finding,) = named("Takes aspirin 81 mg.", name="aspirin", evidence=quote)
+    assert finding["evidence"]["quote"] == quote
+
+
+def test_a_part_of_a_word_is_not_the_finding():
+    note = "Takes spironolactone 25 mg. Also iron 65 mg."
+    (finding,) = named(note, name="iron", dose="25", evidence="spironolactone 25 mg")
+    assert finding["evidence"]["quote"] == "iron"
+    assert "dose" not in finding
+
+
 def test_evidence_that_does_not_hold_the_finding_gives_way_to_its_own_words():
     (finding,) = named("Takes aspirin. Feels well.", name="aspirin", evidence="Feels well")
     assert finding["evidence"] == {"quote": "aspirin", "start": 6, "end": 13}
