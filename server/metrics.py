@@ -3,6 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+_REQUEST_TOKENS = (1, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 _STEP_TOKENS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _STEP_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 
@@ -23,6 +24,13 @@ class Metrics:
         )
         self.tokens = Counter(
             "infirmary_tokens", "Tokens, of prompts and of completions.", ("kind",), registry=registry
+        )
+        self.request_tokens = Histogram(
+            "infirmary_request_tokens",
+            "Tokens of one request, of its prompt and of its completion.",
+            ("kind",),
+            buckets=_REQUEST_TOKENS,
+            registry=registry,
         )
         self.queue_wait = self._seconds(
             "infirmary_queue_wait_seconds", "From submission to the first decode step of a request."
@@ -58,6 +66,12 @@ class Metrics:
         self.requests_waiting = Gauge(
             "infirmary_requests_waiting", "Requests that wait for an engine slot.", registry=registry
         )
+
+    def count_tokens(self, prompt: int, completion: int) -> None:
+        """Count the tokens of one ended request."""
+        for kind, count in (("prompt", prompt), ("completion", completion)):
+            self.tokens.labels(kind).inc(count)
+            self.request_tokens.labels(kind).observe(count)
 
     def _seconds(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Histogram:
         return Histogram(name, text, labels, buckets=_SECONDS, registry=self.registry)

@@ -15,6 +15,7 @@ import uvloop
 from server import logs
 from server.app import create_app
 from server.banner import banner
+from server.connection import bounded_protocol
 from server.errors import StartupError
 from server.settings import Settings
 from server.state import Services, open_services
@@ -65,6 +66,9 @@ async def _serve(settings: Settings) -> None:
         _log_start(services)
         config = uvicorn.Config(
             create_app(services),
+            http=bounded_protocol(
+                head_bytes=settings.limits.head_bytes, head_s=settings.limits.head_timeout_s
+            ),
             lifespan="off",
             log_config=None,
             access_log=False,

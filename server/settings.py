@@ -64,6 +64,8 @@ class PrivacySettings(_Group):
 class LimitSettings(_Group):
     """What one request may ask for."""
 
+    head_bytes: int = Field(65_536, ge=1024, description="Size of a request's line and headers.")
+    head_timeout_s: float = Field(10, gt=0, description="Seconds within which they must have arrived.")
     body_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="Size of a request body.")
     max_tokens: int = Field(1024, ge=1, description="Length of an answer when the request names none.")
 

@@ -119,8 +119,7 @@ class Inference:
         await self._end(trail, generation, None)
 
     async def _end(self, trail: AuditTrail, generation: Generation, error: BaseException | None) -> None:
-        self.metrics.tokens.labels("prompt").inc(generation.prompt_tokens)
-        self.metrics.tokens.labels("completion").inc(generation.completion_tokens)
+        self.metrics.count_tokens(generation.prompt_tokens, generation.completion_tokens)
         with self.metrics.audit_write.time():
             await self.auditor.end(
                 trail,

@@ -460,3 +460,27 @@ def test_what_is_left(server, http) -> None:
     assert server.metric("infirmary_engine_restarts_total") == 0
     for text in ("unexpected error", "Traceback", SECRET, "Quackenbush", "fever and cough", "gpt-4o"):
         assert text not in server.log
+
+
+def until_closed(sock: socket.socket) -> bytes:
+    """What is answered until the server hangs up, which it may do with our bytes unread."""
+    answer = b""
+    with contextlib.suppress(ConnectionResetError):
+        while part := sock.recv(1 << 16):
+            answer += part
+    return answer
+
+
+@pytest.mark.parametrize("part", [b"GET /" + b"x" * (1 << 17), b"GET / HTTP/1.1\r\nA: " + b"x" * (1 << 17)])
+def test_a_head_without_end(server, part: bytes) -> None:
+    with connected(server) as sock:
+        sock.sendall(part)
+        assert until_closed(sock)[:13] in (b"", b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\n"])
+def test_a_head_that_never_comes(serve, tmp_path, begun: bytes) -> None:
+    server = serve(tmp_path, LIMITS__HEAD_TIMEOUT_S="0.5")
+    with connected(server) as sock:
+        sock.sendall(begun)
+        assert until_closed(sock).startswith(b"HTTP/1.1 400 ")
