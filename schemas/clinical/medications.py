@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, Field
 
-from schemas.clinical.common import Evidence, Provenance
+from schemas.clinical.evidence import Evidence, Provenance
 
 SCHEMA_VERSION = "1"
 

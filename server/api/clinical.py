@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from schemas.clinical.common import NoteInput
+from schemas.clinical.note import NoteInput
 from server.api.disconnect import unless_disconnected
 from server.api.guard import guarded_router, principal_of
 from server.api.services import services_of

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
 
-from schemas.clinical.common import Provenance
+from schemas.clinical.evidence import Provenance
 from server.auth import Principal
 from server.clinical.catalogue import Catalogue
 from server.clinical.evidence import Document, EvidenceLocator

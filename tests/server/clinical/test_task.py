@@ -4,7 +4,7 @@ from dataclasses import replace
 import jsonschema
 import pytest
 
-from schemas.clinical.common import Provenance
+from schemas.clinical.evidence import Provenance
 from server.clinical.catalogue import Catalogue
 from server.clinical.evidence import EvidenceLocator
 from server.clinical.task import Example, Task

@@ -1,16 +1,6 @@
-"""What the answers of all clinical tasks share."""
+"""What every clinical answer holds: where it stands in the note, and how it came about."""
 
 from pydantic import BaseModel, Field
-
-from schemas.base import Strict
-
-MAX_NOTE_CHARACTERS = 1_000_000
-
-
-class NoteInput(Strict):
-    """A clinical note as the caller's system holds it, identifiers and all."""
-
-    text: str = Field(min_length=1, max_length=MAX_NOTE_CHARACTERS, description="The note's full text.")
 
 
 class Evidence(BaseModel):
