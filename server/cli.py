@@ -26,7 +26,7 @@ def serve(**options: Any) -> None:
     """Serve until interrupted."""
     try:
         from server.serving import serve_until_interrupted  # noqa: PLC0415 - see above
-        from server.settings import load_settings  # noqa: PLC0415
+        from server.settings import load_settings  # noqa: PLC0415 - see above
 
         serve_until_interrupted(
             load_settings(**{name: value for name, value in options.items() if value is not None})

@@ -15,7 +15,7 @@ class _BoundedProtocol(HttpToolsProtocol):
     head_s: float
     _timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn narrows it
         """See asyncio."""
         super().connection_made(transport)
         self._begin_head()

@@ -95,7 +95,7 @@ def configure(level: str) -> None:
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging names it
         """Say that a record was lost; the standard handler would print it, arguments included."""
         with suppress(OSError, ValueError):
             self.stream.write(f'{{"level": "error", "event": "log record lost", "line": {record.lineno}}}\n')

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 import msgspec
 
@@ -71,7 +71,7 @@ class EngineClient:
 
     async def generate(
         self, tokens: list[int], *, max_tokens: int, sampling: Sampling, grammar: str | None
-    ) -> AsyncIterator[Output]:
+    ) -> AsyncGenerator[Output, None]:
         """Yield outputs as steps bring them; the last has `finish`. Closing it early cancels the request."""
         request_id = next(self._ids)
         queue: asyncio.Queue[Output | None] = asyncio.Queue()

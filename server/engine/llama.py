@@ -37,7 +37,7 @@ class LoadError(Exception):
     """The GGUF cannot be loaded; the message is llama.cpp's own last word on it."""
 
 
-@llama.llama_log_callback  # type: ignore[untyped-decorator]
+@llama.llama_log_callback  # type: ignore[untyped-decorator]  # made by ctypes
 def _discard(_level: int, _text: bytes, _data: ctypes.c_void_p) -> None:
     """llama.cpp writes to stderr unless told otherwise; our logs are allow-listed."""
 

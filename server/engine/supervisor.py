@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Protocol
 
 from server.engine.client import EngineClient
@@ -71,7 +71,7 @@ class EngineSupervisor:
 
     def generate(
         self, tokens: list[int], *, max_tokens: int, sampling: Sampling, grammar: str | None
-    ) -> AsyncIterator[Output]:
+    ) -> AsyncGenerator[Output, None]:
         """See `EngineClient.generate`; raises EngineUnavailable while no engine is ready."""
         if self._client is None:
             raise EngineUnavailable("the engine is starting; send the request again", retry_after_s=2)

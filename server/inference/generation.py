@@ -1,7 +1,7 @@
 """Generate and restore: one answer while it is being made."""
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Literal
@@ -24,7 +24,7 @@ class Generation:
     weights: LoadedWeights
     deidentified: Deidentified
     prompt_tokens: int
-    outputs: AsyncIterator[Output]
+    outputs: AsyncGenerator[Output, None]
     restorer: TextStage | None
     stops: StopMatcher
     metrics: Metrics
@@ -35,7 +35,7 @@ class Generation:
     async def __aiter__(self) -> AsyncGenerator[str, None]:
         """Yield non-empty pieces; raises GenerationFailed, EngineUnavailable."""
         detokenizer = Detokenizer(self.weights.vocabulary)
-        async with aclosing(self.outputs) as outputs:  # type: ignore[type-var]
+        async with aclosing(self.outputs) as outputs:
             async for output in outputs:
                 self._observe(output)
                 text = self._shown(detokenizer.feed(output.tokens))

@@ -23,7 +23,7 @@ def serve(connection: Connection, limit_s: float) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     # Not at the top: the API process names this function, and must not load Presidio as well.
-    from server.privacy.analysis import analyze  # noqa: PLC0415
+    from server.privacy.analysis import analyze  # noqa: PLC0415 - not in the API process, which imports this module
 
     try:
         while True:
