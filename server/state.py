@@ -15,7 +15,7 @@ from models.migrate import UnknownRevisionError, migrate
 from server.auth import Authenticator, KeyDigester, ensure_bootstrap_key, load_or_create_secret
 from server.clinical.catalogue import Catalogue
 from server.clinical.service import ClinicalService
-from server.engine.llama import Vocabulary
+from server.engine.llama.vocabulary import Vocabulary
 from server.engine.protocol import Load, Step
 from server.engine.supervisor import EngineSupervisor
 from server.errors import InfirmaryError, PrivacyUnavailable, StartupError

@@ -11,7 +11,8 @@ from setproctitle import setproctitle
 from server.engine.backend import BackendFault
 from server.engine.channel import Channel, ChannelClosed
 from server.engine.gguf import NotGGUF
-from server.engine.llama import LlamaBackend, LoadError
+from server.engine.llama.backend import LlamaBackend
+from server.engine.llama.loading import LoadError
 from server.engine.loop import EngineLoop
 from server.engine.protocol import Load, LoadFailed, Ready
 

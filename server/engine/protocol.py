@@ -3,11 +3,12 @@
 Each message is one MessagePack object behind a 4-byte big-endian length, over a socket pair.
 """
 
+import enum
 from typing import Literal
 
 import msgspec
 
-FinishReason = Literal["stop", "length", "grammar_error", "rejected"]
+FinishReason = Literal["stop", "length", "grammar_error", "rejected", "expired", "aborted"]
 
 SplitMode = Literal["none", "layer", "row"]
 FlashAttention = Literal["auto", "on", "off"]
@@ -37,16 +38,41 @@ class Sampling(msgspec.Struct, frozen=True):
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     seed: int | None = None
+    logit_bias: dict[int, float] = {}
+    logprobs: int | None = None
+
+
+class Priority(enum.IntEnum):
+    """Who is served first. Waiting raises a request's class step by step, so that bulk never starves."""
+
+    INTERACTIVE = 0
+    NORMAL = 1
+    BULK = 2
 
 
 class Submit(msgspec.Struct, frozen=True, tag="submit"):
-    """Continue `tokens` by at most `max_tokens`, under `grammar` (llguidance text) where one is given."""
+    """Continue `tokens` by at most `max_tokens`, under `grammar` (llguidance text) where one is given.
+
+    `tenant` is who asks, for fair shares and so that no one learns from timing what others asked: only the
+    first `shared` tokens, which the operators wrote, share their prefix between tenants. `deadline_s` is
+    how many seconds from now the answer is still of use.
+    """
 
     id: int
     tokens: list[int]
     max_tokens: int
     sampling: Sampling = Sampling()
     grammar: str | None = None
+    tenant: str = ""
+    shared: int = 0
+    priority: Priority = Priority.NORMAL
+    deadline_s: float | None = None
+
+
+class Warm(msgspec.Struct, frozen=True, tag="warm"):
+    """Compute `tokens`, which operators wrote, ahead of time and keep them for all tenants."""
+
+    tokens: list[int]
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
@@ -55,7 +81,7 @@ class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
     id: int
 
 
-ToEngine = Load | Submit | Cancel
+ToEngine = Load | Submit | Warm | Cancel
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
@@ -73,14 +99,30 @@ class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
     reason: str
 
 
+class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
+    """Natural log-probability of a token of the answer, and the `logprobs` likeliest ones at its place.
+
+    Of the weights' own distribution, before penalties, bias, grammar and temperature.
+    """
+
+    logprob: float
+    top: list[tuple[int, float]]
+
+
 class Output(msgspec.Struct, frozen=True, array_like=True):
-    """New tokens of one request, `finish` on its last; `queue_s` is how long it waited for a slot."""
+    """New tokens of one request, `finish` on its last.
+
+    `queue_s` is how long it waited for a slot, `cached` how many tokens of its prompt were not computed anew.
+    `logprobs` has one entry for each token where they were asked for.
+    """
 
     id: int
     tokens: list[int]
     finish: FinishReason | None = None
     detail: str = ""
     queue_s: float = 0.0
+    cached: int = 0
+    logprobs: list[TokenLogprob] | None = None
 
 
 class Step(msgspec.Struct, frozen=True, tag="step"):

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from server.engine.llama import Vocabulary
+from server.engine.llama.vocabulary import Vocabulary
 from server.errors import InvalidRequest, StartupError
 from server.inference.request import Message
 

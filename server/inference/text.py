@@ -4,7 +4,7 @@ import codecs
 from collections.abc import Sequence
 from typing import Protocol
 
-from server.engine.llama import Vocabulary
+from server.engine.llama.vocabulary import Vocabulary
 
 
 class TextStage(Protocol):

@@ -5,7 +5,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-from server.engine.llama import Vocabulary
+from server.engine.llama.vocabulary import Vocabulary
 from server.engine.supervisor import EngineSupervisor
 from server.errors import StartupError, WeightsNotFound
 from server.inference.prompt import ChatTemplate

@@ -6,7 +6,7 @@ from random import Random
 import pytest
 from llguidance import LLTokenizer, TokenizerWrapper
 
-from server.engine.llama import Vocabulary
+from server.engine.llama.vocabulary import Vocabulary
 from server.engine.matcher import Matcher
 from server.inference.weights import weights_file
 

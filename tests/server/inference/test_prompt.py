@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.engine.llama import Vocabulary
+from server.engine.llama.vocabulary import Vocabulary
 from server.errors import InvalidRequest, StartupError
 from server.inference.prompt import ChatTemplate
 from server.inference.request import Message
