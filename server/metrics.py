@@ -67,6 +67,28 @@ class Metrics:
             "infirmary_requests_waiting", "Requests that wait for an engine slot.", registry=registry
         )
 
+        self.reused_tokens = Counter(
+            "infirmary_prefix_cache_tokens",
+            "Prompt tokens that were taken over from an earlier prompt.",
+            registry=registry,
+        )
+        self.prefix_cache_bytes = Gauge(
+            "infirmary_prefix_cache_bytes", "Host memory of prompts kept for reuse.", registry=registry
+        )
+        self.drafted_tokens = Counter(
+            "infirmary_speculation_drafted_tokens",
+            "Tokens guessed from what was written before, and checked.",
+            registry=registry,
+        )
+        self.accepted_tokens = Counter(
+            "infirmary_speculation_accepted_tokens", "Guessed tokens that were right.", registry=registry
+        )
+        self.engine_leaks = Gauge(
+            "infirmary_engine_leaks",
+            "Slots, KV cells and prefixes unaccounted for when the engine was last idle; 0 unless a bug.",
+            registry=registry,
+        )
+
     def count_tokens(self, prompt: int, completion: int) -> None:
         """Count the tokens of one ended request."""
         for kind, count in (("prompt", prompt), ("completion", completion)):

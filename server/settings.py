@@ -45,6 +45,21 @@ class EngineSettings(_Group):
         "layer", description="How several GPUs share the weights."
     )
     flash_attention: Literal["auto", "on", "off"] = Field("auto", description="Fused attention kernels.")
+    kv_layout: Literal["streams", "unified"] = Field(
+        "streams", description="A KV stream for each sequence, or one that all share and scan."
+    )
+    prefix_cache: Literal["exact", "full", "off"] = Field(
+        "exact",
+        description="Reuse of prompts computed before: in whole blocks, of any token, or none.",
+    )
+    prefix_cache_bytes: int = Field(
+        1024**3, ge=0, description="Host memory for prompts of requests that have ended."
+    )
+    speculation: bool = Field(True, description="Check tokens that followed the same words before.")
+    target_step_s: float = Field(
+        0.25, gt=0, description="Seconds between two tokens that a long prompt may cause elsewhere."
+    )
+    aging_s: float = Field(20, gt=0, description="Seconds of waiting that raise a request by one class.")
     queue_requests: int = Field(256, ge=1, description="Requests that may wait; more are answered 429.")
     queue_tokens: int = Field(
         262_144, ge=1, description="Prompt tokens that may wait; more are answered 429."

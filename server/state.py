@@ -16,7 +16,7 @@ from server.auth import Authenticator, KeyDigester, ensure_bootstrap_key, load_o
 from server.clinical.catalogue import Catalogue
 from server.clinical.service import ClinicalService
 from server.engine.llama.vocabulary import Vocabulary
-from server.engine.protocol import Load, Step
+from server.engine.protocol import Load, Policy, Step
 from server.engine.supervisor import EngineSupervisor
 from server.errors import InfirmaryError, PrivacyUnavailable, StartupError
 from server.inference.admission import Admission
@@ -150,11 +150,19 @@ def _engine(settings: EngineSettings, path: Path, metrics: Metrics) -> EngineSup
         path=str(path),
         sequences=settings.sequences,
         context_tokens=settings.context_tokens,
-        batch_tokens=settings.batch_tokens,
         threads=settings.threads or len(os.sched_getaffinity(0)),
         n_gpu_layers=settings.n_gpu_layers,
         split_mode=settings.split_mode,
         flash_attention=settings.flash_attention,
+        kv_layout=settings.kv_layout,
+        policy=Policy(
+            batch_tokens=settings.batch_tokens,
+            target_step_s=settings.target_step_s,
+            aging_s=settings.aging_s,
+            prefix_cache=settings.prefix_cache,
+            kept_bytes=settings.prefix_cache_bytes,
+            speculate=settings.speculation,
+        ),
     )
 
     def on_step(step: Step) -> None:
@@ -163,6 +171,12 @@ def _engine(settings: EngineSettings, path: Path, metrics: Metrics) -> EngineSup
             metrics.engine_step_tokens.observe(step.batch_tokens)
         metrics.requests_running.set(step.running)
         metrics.requests_waiting.set(step.waiting)
+        metrics.reused_tokens.inc(step.reused)
+        metrics.drafted_tokens.inc(step.drafted)
+        metrics.accepted_tokens.inc(step.accepted)
+        metrics.prefix_cache_bytes.set(step.kept_bytes)
+        if step.leaks is not None:
+            metrics.engine_leaks.set(step.leaks)
 
     def on_change(*, up: bool) -> None:
         metrics.engine_up.set(up)

@@ -9,6 +9,7 @@ import time
 from setproctitle import setproctitle
 
 from server.engine.backend import BackendFault
+from server.engine.calibration import calibrate
 from server.engine.channel import Channel, ChannelClosed
 from server.engine.gguf import NotGGUF
 from server.engine.llama.backend import LlamaBackend
@@ -47,9 +48,10 @@ def _serve(channel: Channel) -> None:
         channel.send(LoadFailed(str(error)))
         return
     tokenizer = backend.vocabulary.guidance_tokenizer()
+    cost = calibrate(backend)
     load_s = time.perf_counter() - started
     channel.send(Ready(backend.device, backend.context_tokens, backend.sequences, load_s))
-    EngineLoop(backend, tokenizer, channel, batch_tokens=load.batch_tokens).run()
+    EngineLoop(backend, tokenizer, channel, load.policy, cost).run()
 
 
 if __name__ == "__main__":

@@ -1,30 +1,55 @@
 """The turn of the engine: intake > schedule > decode > sample > publish."""
 
+import heapq
+import itertools
 import time
-from collections.abc import Sequence as SequenceOf
 
 from llguidance import LLTokenizer
 
-from server.engine.backend import Backend, Batch, Logits
+from server.engine.answering import Answering
+from server.engine.backend import Backend
+from server.engine.budget import PrefillBudget
+from server.engine.calibration import StepCost
 from server.engine.channel import Channel
-from server.engine.matcher import GrammarFault, Matcher
-from server.engine.protocol import Cancel, FinishReason, Output, Step, Submit
-from server.engine.sampler import Sampler
-from server.engine.scheduler import Scheduler
+from server.engine.intake import Intake, Refused
+from server.engine.prefix_cache import PrefixCache
+from server.engine.protocol import Cancel, Output, Policy, Step, Submit, Warm
+from server.engine.queue import FairQueue
+from server.engine.scheduler import Scheduler, Work
 from server.engine.sequence import Sequence
+from server.engine.slots import Slots
+from server.engine.speculation import Speculation
 
 
 class EngineLoop:
     """Drives one backend. Runs until the channel closes (ChannelClosed) or the backend faults."""
 
     def __init__(
-        self, backend: Backend, tokenizer: LLTokenizer, channel: Channel, *, batch_tokens: int
+        self,
+        backend: Backend,
+        tokenizer: LLTokenizer,
+        channel: Channel,
+        policy: Policy,
+        cost: StepCost,
     ) -> None:
-        self._backend = backend
-        self._tokenizer = tokenizer
         self._channel = channel
-        self._scheduler = Scheduler(slots=backend.sequences, budget=batch_tokens)
-        self._rejected: list[Output] = []
+        self._intake = Intake(backend, tokenizer, speculate=policy.speculate)
+        self._cache = PrefixCache(policy.prefix_cache if backend.trimmable else "off", policy.kept_bytes)
+        self._slots = Slots(backend, self._cache)
+        self._queue = FairQueue(aging_s=policy.aging_s)
+        self._budget = PrefillBudget(target_s=policy.target_step_s, most_tokens=policy.batch_tokens)
+        self._scheduler = Scheduler(
+            self._slots,
+            self._queue,
+            self._budget,
+            batch_tokens=policy.batch_tokens,
+            aging_s=policy.aging_s,
+        )
+        self._speculation = Speculation(backend, cost, batch_tokens=policy.batch_tokens)
+        self._answering = Answering(backend)
+        self._deadlines: list[tuple[float, int]] = []
+        self._ended: list[Output] = []
+        self._warming = itertools.count(-1, -1)
 
     def run(self) -> None:
         """Turn for as long as somebody listens."""
@@ -33,133 +58,106 @@ class EngineLoop:
 
     def turn(self) -> None:
         """One step of everything; waits for a message when there is nothing to do."""
-        self._intake()
-        started = time.perf_counter()
-        chosen = self._scheduler.schedule()
-        for sequence, _ in chosen:
-            sequence.started_s = sequence.started_s or started
-        if chosen:
-            self._sample(chosen, self._decode(chosen))
-        self._publish(chosen, time.perf_counter() - started)
+        self._receive()
+        started_s = time.perf_counter()
+        self._expire(started_s)
+        work = self._scheduler.schedule(started_s)
+        if work:
+            self._step(work, started_s)
+        self._publish(work, time.perf_counter() - started_s)
 
-    def _intake(self) -> None:
-        idle = not (self._scheduler.running or self._scheduler.waiting)
+    def _receive(self) -> None:
+        idle = not (len(self._slots) or len(self._queue))
         for message in self._channel.receive(wait=idle):
             if isinstance(message, Submit):
-                self._admit(message)
+                self._submit(message)
+            elif isinstance(message, Warm):
+                self._warm(message)
             elif isinstance(message, Cancel):
-                self._cancel(message.id)
+                self._end(message.id, None)
 
-    def _admit(self, submit: Submit) -> None:
-        length = len(submit.tokens)
-        if not 0 < length < length + submit.max_tokens <= self._backend.context_tokens:
-            self._reject(submit, "rejected", "the request does not fit the context")
-            return
-        sequence = Sequence(
-            id=submit.id,
-            tokens=list(submit.tokens),
-            prompt_length=length,
-            max_tokens=submit.max_tokens,
-            sampler=Sampler(submit.sampling, submit.tokens),
-            submitted_s=time.perf_counter(),
-        )
+    def _submit(self, submit: Submit) -> None:
         try:
-            self._constrain(sequence, submit.grammar)
-        except GrammarFault as fault:
-            self._reject(submit, "grammar_error", str(fault))
+            sequence = self._intake.sequence(submit)
+        except Refused as refused:
+            self._ended.append(refused.output)
             return
-        self._scheduler.add(sequence)
-
-    def _constrain(self, sequence: Sequence, grammar: str | None) -> None:
-        """Attach the grammar; what it forces before the first choice is prefilled with the prompt."""
-        if grammar is None:
+        if sequence.finish:
+            self._ended.append(_output(sequence))
             return
-        sequence.matcher = Matcher(self._tokenizer, grammar)
-        _grow(sequence, sequence.matcher.forced())
+        self._queue.add(sequence)
+        if submit.deadline_s is not None:
+            heapq.heappush(self._deadlines, (sequence.submitted_s + submit.deadline_s, submit.id))
 
-    def _reject(self, submit: Submit, finish: FinishReason, detail: str) -> None:
-        self._rejected.append(Output(submit.id, [], finish, detail))
-
-    def _cancel(self, request_id: int) -> None:
-        self._rejected = [output for output in self._rejected if output.id != request_id]
-        sequence = self._scheduler.cancel(request_id)
+    def _warm(self, warm: Warm) -> None:
+        sequence = self._intake.warm_up(warm, next(self._warming))
         if sequence is not None:
-            self._backend.clear(sequence.slot)
+            self._queue.add(sequence)
 
-    def _decode(self, chosen: SequenceOf[tuple[Sequence, int]]) -> Logits:
-        batch = Batch()
-        for sequence, count in chosen:
-            start = sequence.cached
-            tokens = sequence.tokens[start : start + count]
-            batch.extend(sequence.slot, start, tokens, output=count == sequence.pending)
-        logits = self._backend.decode(batch)
-        for sequence, count in chosen:
-            sequence.cached += count
-        return logits
+    def _expire(self, now_s: float) -> None:
+        while self._deadlines and self._deadlines[0][0] <= now_s:
+            _, request_id = heapq.heappop(self._deadlines)
+            self._end(request_id, Output(request_id, [], "expired", "the deadline has passed"))
 
-    def _sample(self, chosen: SequenceOf[tuple[Sequence, int]], logits: Logits) -> None:
-        rows = iter(logits)
-        for sequence, _ in chosen:
-            if sequence.pending:
-                continue
-            row = next(rows)
+    def _end(self, request_id: int, output: Output | None) -> None:
+        """End a request from outside, wherever it stands; `output` is what its client is told."""
+        self._ended = [each for each in self._ended if each.id != request_id]
+        sequence = self._queue.take(request_id)
+        if sequence is None:
+            sequence = next((each for each in self._slots if each.id == request_id), None)
+            if sequence is None:
+                return
+            self._slots.release(sequence)
+        if output is not None:
+            self._ended.append(output)
+
+    def _step(self, work: list[Work], started_s: float) -> None:
+        prefill = sum(each.count for each in work if each.sequence.prefill_left)
+        answers = [each for each in work if not each.sequence.prefill_left]
+        self._speculation.extend(answers, prefill=prefill, prefill_s=prefill / self._budget.tokens_per_s)
+        self._answering.step(work)
+        self._budget.observe(
+            prefilled=prefill,
+            answering=sum(each.count for each in answers),
+            step_s=time.perf_counter() - started_s,
+        )
+
+    def _publish(self, work: list[Work], step_s: float) -> None:
+        outputs, self._ended = self._ended, []
+        sequences = [each.sequence for each in work]
+        outputs += [_output(each) for each in sequences if each.finish or each.published < each.generated]
+        for sequence in sequences:
             if sequence.finish:
-                continue
-            try:
-                self._extend(sequence, row)
-            except GrammarFault as fault:
-                sequence.finish, sequence.detail = "grammar_error", str(fault)
-
-    def _extend(self, sequence: Sequence, logits: Logits) -> None:
-        """Grow the answer by the sampled token and by what the grammar forces after it."""
-        matcher = sequence.matcher
-        token = sequence.sampler.sample(logits, matcher.allowed() if matcher else None)
-        if matcher:
-            matcher.accept(token)
-        if token in self._backend.end_of_generation:
-            sequence.finish = "stop"
-            return
-        added = [token]
-        if matcher and not matcher.finished:
-            added += matcher.forced()
-        _grow(sequence, added)
-
-    def _publish(self, chosen: SequenceOf[tuple[Sequence, int]], step_s: float) -> None:
-        outputs, self._rejected = self._rejected, []
-        outputs += [_output(sequence) for sequence, _ in chosen if _news(sequence)]
-        ended = [sequence for sequence, _ in chosen if sequence.finish and not sequence.prefilling]
-        for sequence in ended:
-            self._backend.clear(sequence.slot)
-        self._scheduler.retire(ended)
+                self._slots.release(sequence)
+            elif sequence.warming and not sequence.prefill_left:
+                self._slots.release(sequence, pinned=True)
+        idle = not (len(self._slots) or len(self._queue))
         self._channel.send(
             Step(
                 outputs=outputs,
-                running=len(self._scheduler.running),
-                waiting=len(self._scheduler.waiting),
-                batch_tokens=sum(count for _, count in chosen),
+                running=len(self._slots),
+                waiting=len(self._queue),
+                batch_tokens=sum(each.count + len(each.draft) for each in work),
                 step_s=step_s,
+                reused=self._slots.take_reused(),
+                drafted=sum(len(each.draft) for each in work),
+                accepted=sum(each.accepted for each in work),
+                kept_bytes=self._cache.kept_bytes,
+                leaks=self._slots.leaks() + self._cache.leaks if idle else None,
             )
         )
-
-
-def _grow(sequence: Sequence, tokens: list[int]) -> None:
-    """Append to the answer what there is room for, and see whether that ends it."""
-    added = tokens[: sequence.room]
-    sequence.tokens += added
-    sequence.sampler.observe(added)
-    if sequence.matcher and sequence.matcher.finished and len(added) == len(tokens):
-        sequence.finish = "stop"
-    elif not sequence.room:
-        sequence.finish = "length"
-
-
-def _news(sequence: Sequence) -> bool:
-    if sequence.prefilling:
-        return False
-    return bool(sequence.finish) or sequence.published < sequence.generated
 
 
 def _output(sequence: Sequence) -> Output:
     tokens = sequence.tokens[sequence.prompt_length + sequence.published :]
     sequence.published = sequence.generated
-    return Output(sequence.id, tokens, sequence.finish, sequence.detail, sequence.queue_s)
+    logprobs, sequence.logprobs = sequence.logprobs, []
+    return Output(
+        sequence.id,
+        tokens,
+        sequence.finish,
+        sequence.detail,
+        sequence.queue_s,
+        sequence.reused,
+        logprobs if sequence.logprob_count is not None else None,
+    )

@@ -1,9 +1,14 @@
 """A grammar's state for one sequence: what may come next, what must come next."""
 
-import numpy as np
+from collections import OrderedDict
+from copy import copy
+
 from llguidance import LLMatcher, LLTokenizer
 from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
-from numpy.typing import NDArray
+
+from server.engine.mask import Mask
+
+_KEPT_GRAMMARS = 64
 
 
 class GrammarFault(Exception):
@@ -15,29 +20,40 @@ class Matcher:
 
     def __init__(self, tokenizer: LLTokenizer, grammar: str) -> None:
         self._matcher = LLMatcher(tokenizer, grammar, log_level=0)
-        self._bitmask = allocate_token_bitmask(1, tokenizer.vocab_size)
+        self._vocabulary = tokenizer.vocab_size
         self._check()
+
+    def fork(self) -> "Matcher":
+        """Another matcher, in the state of this one."""
+        other = copy(self)
+        other._matcher = self._matcher.deep_copy()
+        return other
 
     @property
     def finished(self) -> bool:
         """Whether nothing more may follow."""
         return bool(self._matcher.is_stopped())
 
-    def allowed(self) -> NDArray[np.intp]:
-        """Token ids that may come next, ascending; never empty while not finished."""
-        fill_next_token_bitmask(self._matcher, self._bitmask)
+    def allowed(self) -> Mask:
+        """Token ids that may come next; never empty while not finished."""
+        bits = allocate_token_bitmask(1, self._vocabulary)
+        fill_next_token_bitmask(self._matcher, bits)
         self._check()
-        bits = np.unpackbits(self._bitmask.view(np.uint8), bitorder="little")
-        ids = np.flatnonzero(bits)
-        if not ids.size:
+        if not bits.any():
             raise GrammarFault("no token can follow")
-        return ids
+        return Mask(bits[0])
 
     def accept(self, token: int) -> None:
         """Move on by a token that was allowed."""
         if not self._matcher.consume_token(token):
             self._check()
             raise GrammarFault("the token was refused")
+
+    def valid(self, tokens: list[int]) -> list[int]:
+        """The first of `tokens` that may follow each other from here; the state stays as it is."""
+        count = self._matcher.validate_tokens(tokens)
+        self._check()
+        return tokens[:count]
 
     def forced(self) -> list[int]:
         """Take and return the tokens that must follow whatever the weights say."""
@@ -50,3 +66,19 @@ class Matcher:
     def _check(self) -> None:
         if self._matcher.is_error():
             raise GrammarFault("the matcher failed")
+
+
+class Grammars:
+    """Matchers by grammar text; those used last are kept, since compiling takes 10 to 100 ms."""
+
+    def __init__(self, tokenizer: LLTokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._compiled: OrderedDict[str, Matcher] = OrderedDict()
+
+    def matcher(self, grammar: str) -> Matcher:
+        """A matcher at the start of `grammar` (llguidance text); raises GrammarFault."""
+        compiled = self._compiled.pop(grammar, None) or Matcher(self._tokenizer, grammar)
+        self._compiled[grammar] = compiled
+        if len(self._compiled) > _KEPT_GRAMMARS:
+            self._compiled.popitem(last=False)
+        return compiled.fork()

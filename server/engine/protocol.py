@@ -10,8 +10,26 @@ import msgspec
 
 FinishReason = Literal["stop", "length", "grammar_error", "rejected", "expired", "aborted"]
 
+PrefixReuse = Literal["exact", "full", "off"]
+KVLayout = Literal["streams", "unified"]
 SplitMode = Literal["none", "layer", "row"]
 FlashAttention = Literal["auto", "on", "off"]
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """How the engine shares its time and its memory.
+
+    A step carries at most `batch_tokens`; beside running answers no more than keeps it within
+    `target_step_s`. `kept_bytes` bounds the prefixes kept in host memory. `aging_s` in the queue raise a
+    request by one class of priority.
+    """
+
+    batch_tokens: int
+    target_step_s: float = 0.25
+    aging_s: float = 20.0
+    prefix_cache: PrefixReuse = "exact"
+    kept_bytes: int = 0
+    speculate: bool = True
 
 
 class Load(msgspec.Struct, frozen=True, tag="load"):
@@ -20,11 +38,12 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     path: str
     sequences: int
     context_tokens: int | None
-    batch_tokens: int
     threads: int
     n_gpu_layers: int
     split_mode: SplitMode
     flash_attention: FlashAttention
+    kv_layout: KVLayout
+    policy: Policy
 
 
 class Sampling(msgspec.Struct, frozen=True):
@@ -126,13 +145,23 @@ class Output(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Step(msgspec.Struct, frozen=True, tag="step"):
-    """What one turn of the loop brought, for all sequences at once."""
+    """What one turn of the loop brought, for all sequences at once.
+
+    Sequences that got a slot found `reused` tokens computed already. Of `drafted` tokens, which were guesses,
+    `accepted` were right. `leaks` is what the check of slots, KV and prefixes found, made when the engine has
+    nothing left to do; None otherwise.
+    """
 
     outputs: list[Output]
     running: int
     waiting: int
     batch_tokens: int
     step_s: float
+    reused: int = 0
+    drafted: int = 0
+    accepted: int = 0
+    kept_bytes: int = 0
+    leaks: int | None = None
 
 
 FromEngine = Ready | LoadFailed | Step

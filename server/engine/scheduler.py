@@ -1,63 +1,108 @@
 """Decides which tokens of which sequences the next decode step carries. Pure Python, no llama.cpp."""
 
-import heapq
-from collections import deque
-from collections.abc import Iterable
+from dataclasses import dataclass, field
 
+from server.engine.blocks import next_cut
+from server.engine.budget import PrefillBudget
+from server.engine.protocol import Priority
+from server.engine.queue import FairQueue
 from server.engine.sequence import Sequence
+from server.engine.slots import Slots
+
+_BULK_SHARE = 0.75
+_LEAST_PIECE = 16
+
+
+@dataclass(slots=True)
+class Work:
+    """`count` pending tokens of a sequence; where it `samples` after them, also drafts of what may follow.
+
+    The `draft` is checked in this step: the beginning of the whole `guess`. `accepted` is how much was right.
+    """
+
+    sequence: Sequence
+    count: int
+    samples: bool = False
+    guess: list[int] = field(default_factory=list)
+    draft: list[int] = field(default_factory=list)
+    accepted: int = 0
 
 
 class Scheduler:
-    """First come, first served into a fixed number of slots, under a token budget a step.
+    """Gives slots to those who wait and a share of each step to those who run.
 
-    Sequences that already answer go first, so a long prompt is prefilled in what the step has left.
+    Answers go first, each by what it has pending; a step has room beside them for as much prefill as the
+    time between two tokens allows, spent on the prompt that is most urgent.
     """
 
-    def __init__(self, *, slots: int, budget: int) -> None:
-        self._free = list(range(slots))
+    def __init__(
+        self, slots: Slots, queue: FairQueue, budget: PrefillBudget, *, batch_tokens: int, aging_s: float
+    ) -> None:
+        self._slots = slots
+        self._queue = queue
         self._budget = budget
-        self.waiting: deque[Sequence] = deque()
-        self.running: list[Sequence] = []
+        self._batch_tokens = batch_tokens
+        self._aging_s = aging_s
 
-    def add(self, sequence: Sequence) -> None:
-        """Queue a new sequence."""
-        self.waiting.append(sequence)
+    def schedule(self, now_s: float) -> list[Work]:
+        """The next step, in the order of the slots; its tokens are at most `batch_tokens`."""
+        self._admit(now_s)
+        self._slots.close_gaps()
+        work = self._answers()
+        answering = sum(each.count for each in work)
+        work += self._prefill(now_s, answering)
+        return sorted(work, key=lambda each: each.sequence.slot)
 
-    def schedule(self) -> list[tuple[Sequence, int]]:
-        """Choose (sequence, number of its pending tokens) for one step; together at most the budget.
+    def _admit(self, now_s: float) -> None:
+        free = self._slots.free
+        if not free or not len(self._queue):
+            return
+        for sequence in self._queue.ordered(now_s):
+            if self._bulk_is_full(sequence) or not self._slots.place(sequence):
+                continue
+            sequence.started_s = now_s
+            self._queue.admit(sequence)
+            free -= 1
+            if not free:
+                return
 
-        In the order of their slots: llama.cpp computes neighbouring KV streams together, others one by one.
-        """
-        self._fill_slots()
-        left = self._budget
-        chosen: list[tuple[Sequence, int]] = []
-        for sequence in sorted(self.running, key=lambda each: each.prefilling):
+    def _bulk_is_full(self, sequence: Sequence) -> bool:
+        """Bulk work leaves a quarter of the slots to others, so that these need not wait for it to end."""
+        if sequence.priority != Priority.BULK:
+            return False
+        running = sum(each.priority == Priority.BULK for each in self._slots)
+        return running >= max(1, int(_BULK_SHARE * (self._slots.free + len(self._slots))))
+
+    def _answers(self) -> list[Work]:
+        left = self._batch_tokens
+        work = []
+        for sequence in self._slots:
             count = min(sequence.pending, left)
-            if count:
-                chosen.append((sequence, count))
+            if not sequence.prefill_left and count:
+                work.append(Work(sequence, count, samples=count == sequence.pending))
                 left -= count
-        return sorted(chosen, key=lambda choice: choice[0].slot)
+        return work
 
-    def retire(self, sequences: Iterable[Sequence]) -> None:
-        """Take ended sequences out and free their slots."""
-        for sequence in sequences:
-            self.running.remove(sequence)
-            heapq.heappush(self._free, sequence.slot)
+    def _prefill(self, now_s: float, answering: int) -> list[Work]:
+        waiting = [each for each in self._slots if each.prefill_left]
+        if len(waiting) == len(self._slots) == 1 and not len(self._queue):
+            return [self._undisturbed(waiting[0])]
+        left = self._budget.tokens(answering=answering)
+        work: list[Work] = []
+        for sequence in sorted(waiting, key=lambda each: self._urgency(each, now_s)):
+            count = min(sequence.prefill_left, left)
+            if not count or (work and count < min(_LEAST_PIECE, sequence.prefill_left)):
+                break
+            work.append(Work(sequence, count))
+            left -= count
+        return work
 
-    def cancel(self, request_id: int) -> Sequence | None:
-        """Take a request out wherever it stands; returns it when it held a slot."""
-        for sequence in self.waiting:
-            if sequence.id == request_id:
-                self.waiting.remove(sequence)
-                return None
-        for sequence in self.running:
-            if sequence.id == request_id:
-                self.retire([sequence])
-                return sequence
-        return None
+    def _undisturbed(self, sequence: Sequence) -> Work:
+        """A prompt that is alone is always cut at the same places: then its numbers are the same, too."""
+        cut = next_cut(sequence.cached, sequence.prefill_length)
+        return Work(sequence, min(cut - sequence.cached, self._batch_tokens))
 
-    def _fill_slots(self) -> None:
-        while self._free and self.waiting:
-            sequence = self.waiting.popleft()
-            sequence.slot = heapq.heappop(self._free)
-            self.running.append(sequence)
+    def _urgency(self, sequence: Sequence, now_s: float) -> float:
+        """Shortest first; each second of waiting counts as the tokens that it could have brought."""
+        waited_s = now_s - sequence.submitted_s - self._aging_s * sequence.priority
+        return sequence.prefill_left - waited_s * self._budget.tokens_per_s

@@ -50,7 +50,7 @@ def walk(byte_tokenizer: LLTokenizer) -> Callable[[str, int], str]:
         written: list[int] = []
         while not matcher.finished:
             assert len(written) < LONGEST_WALK
-            allowed = set(matcher.allowed().tolist())
+            allowed = set(matcher.allowed().ids.tolist())
             going_on = allowed - CLOSING
             if going_on and random.random() < patience:
                 allowed = going_on

@@ -1,17 +1,22 @@
 """Loaded weights as a `Backend`."""
 
+import ctypes
+from collections.abc import Sequence as SequenceOf
 from pathlib import Path
+from typing import Any
 
 import llama_cpp.llama_cpp as llama
 import numpy as np
 
-from server.engine.backend import BackendFault, Batch, Logits
+from server.engine.backend import BackendFault, Batch, Logits, State
 from server.engine.llama.batch import BatchBuffers
 from server.engine.llama.loading import ErrorLog, LoadError, load_model
 from server.engine.llama.vocabulary import Vocabulary
 from server.engine.protocol import Load
+from server.engine.speculation import MOST_DRAFTED
 
 MAX_DEFAULT_CONTEXT = 8192
+_MOST_DRAFT_ROWS = 64
 
 _SPLIT_MODES = {
     "none": llama.LLAMA_SPLIT_MODE_NONE,
@@ -26,18 +31,22 @@ _FLASH_ATTENTION = {
 
 
 class LlamaBackend:
-    """A GGUF on a device, with one KV stream a slot."""
+    """A GGUF on a device, with a KV stream for each slot or one that all share."""
 
     def __init__(self, load: Load) -> None:
         llama.llama_backend_init()
         self._model = load_model(Path(load.path), _model_params(load))
         self.vocabulary = Vocabulary(self._model)
+        self.vocabulary_size = self.vocabulary.size
         self.end_of_generation = self.vocabulary.end_of_generation
+        self.trimmable = _trimmable(self._model)
         self.sequences = load.sequences
+        self.max_outputs = load.sequences + min(load.sequences * MOST_DRAFTED, _MOST_DRAFT_ROWS)
         self.context_tokens = self._choose_context(load.context_tokens)
+        self._unified = load.kv_layout == "unified"
         self._context = self._make_context(load)
         self._memory = llama.llama_get_memory(self._context)
-        self._buffers = BatchBuffers(load.batch_tokens)
+        self._buffers = BatchBuffers(load.policy.batch_tokens)
         self.device = _device(load)
 
     def decode(self, batch: Batch) -> Logits:
@@ -48,9 +57,57 @@ class LlamaBackend:
         shape = (sum(batch.outputs), self.vocabulary.size)
         return np.ctypeslib.as_array(llama.llama_get_logits(self._context), shape=shape)
 
+    def passes(self, rows: SequenceOf[tuple[int, int]]) -> int:
+        """See `Backend.passes`; as `llama_batch_allocr::split_equal` cuts a batch of several streams."""
+        if self._unified:
+            return 1
+        left, passes = list(rows), 0
+        while left:
+            run = _run(left)
+            together = min(count for _, count in run)
+            slots = {slot for slot, _ in run}
+            left = [(slot, count - together * (slot in slots)) for slot, count in left]
+            left = [(slot, count) for slot, count in left if count]
+            passes += 1
+        return passes
+
+    def held(self, slot: int) -> int:
+        """See `Backend.held`."""
+        return int(llama.llama_memory_seq_pos_max(self._memory, slot)) + 1
+
     def clear(self, slot: int) -> None:
         """See `Backend.clear`."""
         llama.llama_memory_seq_rm(self._memory, slot, -1, -1)
+
+    def trim(self, slot: int, length: int) -> None:
+        """See `Backend.trim`."""
+        if not llama.llama_memory_seq_rm(self._memory, slot, length, -1):
+            raise BackendFault("llama.cpp cannot take tokens back")
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """See `Backend.copy`.
+
+        A partial `seq_cp` between two streams is an assertion of llama.cpp that ends the process, and a whole
+        one copies the stream with all its empty cells: copying by way of the state moves what is held alone.
+        """
+        if self._unified:
+            llama.llama_memory_seq_cp(self._memory, source, target, 0, length)
+        else:
+            self.load(target, self.save(source))
+            self.trim(target, length)
+
+    def save(self, slot: int) -> State:
+        """See `Backend.save`."""
+        size = llama.llama_state_seq_get_size(self._context, slot)
+        state = np.empty(size, np.uint8)
+        if llama.llama_state_seq_get_data(self._context, _bytes_of(state), size, slot) != size:
+            raise BackendFault("llama.cpp cannot save a sequence")
+        return state
+
+    def load(self, slot: int, state: State) -> None:
+        """See `Backend.load`."""
+        if llama.llama_state_seq_set_data(self._context, _bytes_of(state), state.size, slot) != state.size:
+            raise BackendFault("llama.cpp cannot restore a sequence")
 
     def _choose_context(self, wanted: int | None) -> int:
         trained = self.vocabulary.trained_context_tokens
@@ -64,13 +121,13 @@ class LlamaBackend:
         params = llama.llama_context_default_params()
         params.n_ctx = self.context_tokens * self.sequences
         params.n_seq_max = self.sequences
-        params.n_batch = load.batch_tokens
-        params.n_ubatch = load.batch_tokens
-        params.n_outputs_max = max(self.sequences, 1)
+        params.n_batch = load.policy.batch_tokens
+        params.n_ubatch = load.policy.batch_tokens
+        params.n_outputs_max = self.max_outputs
         params.n_threads = load.threads
         params.n_threads_batch = load.threads
         params.flash_attn_type = _FLASH_ATTENTION[load.flash_attention]
-        params.kv_unified = False
+        params.kv_unified = self._unified
         with ErrorLog() as errors:
             context = llama.llama_init_from_model(self._model, params)
         if not context:
@@ -91,3 +148,22 @@ def _device(load: Load) -> str:
         return f"GPU ({layers} layers offloaded, split by {load.split_mode})"
     reason = "n_gpu_layers is 0" if load.n_gpu_layers == 0 else "this build has no GPU support"
     return f"CPU ({load.threads} threads; {reason})"
+
+
+def _run(rows: SequenceOf[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The neighbouring slots that one pass takes together, from the first on."""
+    run = [rows[0]]
+    for slot, count in rows[1:]:
+        if slot == run[-1][0] + 1:
+            run.append((slot, count))
+    return run
+
+
+def _bytes_of(state: State) -> Any:
+    return state.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
+
+
+def _trimmable(model: int) -> bool:
+    """Recurrent state has no positions to take back; a sliding window has forgotten what would come back."""
+    recurrent = llama.llama_model_is_recurrent(model) or llama.llama_model_is_hybrid(model)
+    return not recurrent and llama.llama_model_n_swa(model) == 0

@@ -3,17 +3,19 @@
 import socket
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 from llguidance import LLTokenizer
 
-from server.engine.backend import Batch, Logits
+from server.engine.backend import Batch, Interrupted, Logits, State
+from server.engine.calibration import StepCost
 from server.engine.channel import Channel
 from server.engine.loop import EngineLoop
-from server.engine.protocol import Cancel, Output, Step, Submit, ToEngine
+from server.engine.protocol import Cancel, Output, Policy, Step, Submit, ToEngine, Warm
 
 END = 256
 VOCABULARY = END + 1
@@ -21,41 +23,87 @@ END_BONUS = 1.2
 
 
 class FakeBackend:
-    """Deterministic weights that hold the loop to the contract of `Backend`."""
+    """Deterministic weights that hold the loop to the contract of `Backend`.
+
+    With a `memory` of a few tokens the text goes round in circles. `interruptions` says of each step after
+    how many of its tokens it is broken off, if at all.
+    """
 
     device = "fake"
     end_of_generation = frozenset({END})
+    vocabulary_size = VOCABULARY
+    trimmable = True
 
-    def __init__(self, *, sequences: int, context_tokens: int, budget: int) -> None:
+    def __init__(
+        self,
+        *,
+        sequences: int = 2,
+        context_tokens: int = 512,
+        budget: int = 512,
+        memory: int | None = None,
+        interruptions: Iterable[int | None] = (),
+    ) -> None:
         self.sequences = sequences
         self.context_tokens = context_tokens
-        self.held: list[list[int]] = [[] for _ in range(sequences)]
+        self.max_outputs = sequences + 8
+        self.held_tokens: list[list[int]] = [[] for _ in range(sequences)]
         self.rows = 0
+        self.prefilled = 0
         self._budget = budget
+        self._memory = memory
+        self._interruptions = iter(interruptions)
         self._logits: Logits = np.zeros((0, VOCABULARY), np.float32)
 
     def decode(self, batch: Batch) -> Logits:
         columns = (batch.tokens, batch.positions, batch.slots, batch.outputs)
         assert {len(column) for column in columns} == {len(batch)}
         assert 0 < len(batch) <= self._budget
-        assert sum(batch.outputs) <= self.sequences
+        assert sum(batch.outputs) <= self.max_outputs
+        assert batch.slots == sorted(batch.slots)
         rows = []
-        for token, position, slot, output in zip(*columns, strict=True):
-            assert position == len(self.held[slot]) < self.context_tokens
-            self.held[slot].append(token)
+        broken_off = next(self._interruptions, None)
+        for index, (token, position, slot, output) in enumerate(zip(*columns, strict=True)):
+            if index == broken_off:
+                raise Interrupted
+            assert position == len(self.held_tokens[slot]) < self.context_tokens
+            self.held_tokens[slot].append(token)
             if output:
-                rows.append(self._row(self.held[slot]))
+                rows.append(self._row(self.held_tokens[slot]))
         self.rows += len(rows)
+        self.prefilled += len(batch)
         self._logits.fill(np.nan)  # rows are valid until the next step only
         self._logits = np.array(rows, np.float32).reshape(len(rows), VOCABULARY)
         return self._logits
 
-    def clear(self, slot: int) -> None:
-        self.held[slot] = []
+    def passes(self, rows: Sequence[tuple[int, int]]) -> int:
+        slots = [slot for slot, _ in rows]
+        assert slots == sorted(set(slots))
+        return len({count for _, count in rows})
 
-    @staticmethod
-    def _row(tokens: list[int]) -> Logits:
-        state = zlib.crc32(np.array(tokens, np.int32).tobytes())
+    def held(self, slot: int) -> int:
+        return len(self.held_tokens[slot])
+
+    def clear(self, slot: int) -> None:
+        self.held_tokens[slot] = []
+
+    def trim(self, slot: int, length: int) -> None:
+        assert length <= len(self.held_tokens[slot])
+        self.held_tokens[slot] = self.held_tokens[slot][:length]
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        assert not self.held_tokens[target]
+        assert 0 < length <= len(self.held_tokens[source])
+        self.held_tokens[target] = self.held_tokens[source][:length]
+
+    def save(self, slot: int) -> State:
+        return np.array(self.held_tokens[slot], np.int32).view(np.uint8)
+
+    def load(self, slot: int, state: State) -> None:
+        assert not self.held_tokens[slot]
+        self.held_tokens[slot] = state.view(np.int32).tolist()
+
+    def _row(self, tokens: list[int]) -> Logits:
+        state = zlib.crc32(np.array(tokens[-self._memory :] if self._memory else tokens, np.int32).tobytes())
         row = np.random.default_rng(state).normal(size=VOCABULARY).astype(np.float32)
         row[END] += END_BONUS
         return row
@@ -64,11 +112,33 @@ class FakeBackend:
 class FakeEngine:
     """An EngineLoop that is turned by hand."""
 
-    def __init__(self, tokenizer: LLTokenizer, *, slots: int = 2, budget: int = 8, context: int = 48) -> None:
-        self.backend = FakeBackend(sequences=slots, context_tokens=context, budget=budget)
+    def __init__(
+        self,
+        tokenizer: LLTokenizer,
+        *,
+        slots: int = 2,
+        budget: int = 8,
+        context: int = 48,
+        memory: int | None = None,
+        interruptions: Iterable[int | None] = (),
+        **policy: Any,
+    ) -> None:
+        self.backend = FakeBackend(
+            sequences=slots,
+            context_tokens=context,
+            budget=budget,
+            memory=memory,
+            interruptions=interruptions,
+        )
         self.socket, theirs = socket.socketpair()
         self._theirs = theirs
-        self._loop = EngineLoop(self.backend, tokenizer, Channel(theirs), batch_tokens=budget)
+        self._loop = EngineLoop(
+            self.backend,
+            tokenizer,
+            Channel(theirs),
+            Policy(batch_tokens=budget, **({"kept_bytes": 1 << 20} | policy)),
+            StepCost(pass_s=1.0, token_s=0.2),
+        )
         self._decoder = msgspec.msgpack.Decoder(Step)
         self._sent = False
         self.steps: list[Step] = []
@@ -97,7 +167,7 @@ class FakeEngine:
             self.turn()
             assert len(self.steps) <= within, "a request starves"
 
-    def serve(self, *messages: Submit | Cancel) -> list[Output]:
+    def serve(self, *messages: Submit | Warm | Cancel) -> list[Output]:
         """All outputs, one for each request, in the order of their ends."""
         for message in messages:
             self.send(message)
@@ -123,11 +193,17 @@ class FakeEngine:
 
 
 @pytest.fixture(scope="session")
+def make_backend() -> type[FakeBackend]:
+    """Makes backends."""
+    return FakeBackend
+
+
+@pytest.fixture(scope="session")
 def make_engine(byte_tokenizer: LLTokenizer) -> Iterator[Callable[..., FakeEngine]]:
     """Makes engines; those that a test leaves open are closed before the next is made."""
     engines: list[FakeEngine] = []
 
-    def make(**sizes: int) -> FakeEngine:
+    def make(**sizes: Any) -> FakeEngine:
         while len(engines) > 2:
             engines.pop(0).close()
         engines.append(FakeEngine(byte_tokenizer, **sizes))

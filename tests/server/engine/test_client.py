@@ -8,10 +8,21 @@ import pytest
 
 from server.engine.channel import HEADER, Channel
 from server.engine.client import EngineClient
-from server.engine.protocol import Cancel, Load, LoadFailed, Output, Ready, Sampling, Step, Submit, ToEngine
+from server.engine.protocol import (
+    Cancel,
+    Load,
+    LoadFailed,
+    Output,
+    Policy,
+    Ready,
+    Sampling,
+    Step,
+    Submit,
+    ToEngine,
+)
 from server.errors import EngineUnavailable, StartupError
 
-LOAD = Load("weights.gguf", 2, None, 64, 1, 0, "none", "auto")
+LOAD = Load("weights.gguf", 2, None, 1, 0, "none", "auto", "streams", Policy(64))
 READY = Ready("CPU", 128, 2, 0.1)
 
 

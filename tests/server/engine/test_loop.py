@@ -1,13 +1,16 @@
 import socket
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from server.engine.calibration import StepCost
 from server.engine.channel import Channel, ChannelClosed
+from server.engine.logit_rows import LogitRows
 from server.engine.loop import EngineLoop
-from server.engine.protocol import Cancel, Output, Sampling, Submit
+from server.engine.protocol import Cancel, Output, Policy, Sampling, Submit
 from server.engine.sampler import Sampler
 from server.grammar.compiler import compile_json_schema
 
@@ -75,7 +78,8 @@ def test_many_at_once_are_answered_as_each_alone(make_engine, requests, slots, b
     engine.finish(within=21 + sum(len(each.tokens) + each.max_tokens for each in submits))
 
     answers = {answer.id: answer for answer in engine.answers()}
-    assert engine.backend.held == [[]] * slots
+    assert engine.backend.held_tokens == [[]] * slots
+    assert engine.steps[-1].leaks == 0
     ends = Counter(output.id for step in engine.steps for output in step.outputs if output.finish)
     assert set(ends.values()) <= {1}
     assert answers.keys() | cancelled.keys() == {each.id for each in submits}
@@ -111,10 +115,14 @@ def test_an_answer_is_what_weights_and_sampler_say_token_by_token(make_engine, s
     tokens = list(b"note")
     sampler = Sampler(sampling, tokens)
     for token in answer.tokens:
-        assert token == sampler.sample(engine.backend._row(tokens))
+        assert token == sampler.sample(next_row(engine, tokens), 0)
         sampler.observe([token])
         tokens.append(token)
-    assert (sampler.sample(engine.backend._row(tokens)) == END) == (answer.finish == "stop")
+    assert (sampler.sample(next_row(engine, tokens), 0) == END) == (answer.finish == "stop")
+
+
+def next_row(engine, tokens):
+    return LogitRows(engine.backend._row(tokens)[np.newaxis])
 
 
 @pytest.mark.parametrize("chunk", range(1, 14))
@@ -139,6 +147,17 @@ def test_what_does_not_fit_is_rejected(make_engine, prompt, max_tokens):
     engine = make_engine(context=CONTEXT)
     assert engine.serve(submit(1, prompt, max_tokens=max_tokens)) == [
         Output(1, [], "rejected", "the request does not fit the context")
+    ]
+
+
+def test_a_bias_on_what_is_no_token_is_rejected_and_the_others_are_served(make_engine):
+    engine = make_engine()
+    wrong = submit(1, sampling=Sampling(logit_bias={END + 1: 1.0}))
+    right = submit(2, sampling=Sampling(logit_bias={ord("x"): 100.0}), max_tokens=3)
+
+    assert engine.serve(wrong, right) == [
+        Output(1, [], "rejected", "logit_bias on what is no token id"),
+        Output(2, list(b"xxx"), "length"),
     ]
 
 
@@ -203,4 +222,6 @@ def test_the_loop_ends_when_nobody_listens(make_engine, byte_tokenizer):
     ours, theirs = socket.socketpair()
     ours.close()
     with theirs, pytest.raises(ChannelClosed):
-        EngineLoop(make_engine().backend, byte_tokenizer, Channel(theirs), batch_tokens=8).run()
+        EngineLoop(
+            make_engine().backend, byte_tokenizer, Channel(theirs), Policy(8), StepCost(1.0, 0.2)
+        ).run()

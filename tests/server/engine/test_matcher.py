@@ -20,18 +20,18 @@ class FailingMatcher:
 
 def test_allowed_tokens_are_those_of_the_grammar(byte_tokenizer):
     matcher = Matcher(byte_tokenizer, "start: /[b-d]/")
-    assert bytes(matcher.allowed().tolist()) == b"bcd"
+    assert bytes(matcher.allowed().ids.tolist()) == b"bcd"
 
 
 def test_the_end_is_allowed_where_the_grammar_may_end(byte_tokenizer):
     matcher = Matcher(byte_tokenizer, "start: /a*/")
-    assert matcher.allowed().tolist() == [ord("a"), END]
+    assert matcher.allowed().ids.tolist() == [ord("a"), END]
     matcher.accept(END)
     assert matcher.finished
 
 
 def test_bits_beyond_the_vocabulary_are_not_tokens(byte_tokenizer):
-    allowed = Matcher(byte_tokenizer, "start: /(?s:.)*/").allowed()
+    allowed = Matcher(byte_tokenizer, "start: /(?s:.)*/").allowed().ids
     assert allowed.max() == END < byte_tokenizer.vocab_size
 
 
@@ -88,3 +88,12 @@ def test_a_fault_tells_nothing_of_the_text(byte_tokenizer):
     with pytest.raises(GrammarFault) as caught:
         Matcher(byte_tokenizer, 'start: "Maria Alvarez')
     assert "Maria" not in str(caught.value)
+
+
+def test_a_mask_stays_as_it_was_when_the_matcher_moves_on(byte_tokenizer):
+    matcher = Matcher(byte_tokenizer, 'start: /[a-c]/ "d"')
+    first = matcher.allowed()
+    matcher.accept(ord("b"))
+    second = matcher.allowed()
+    assert bytes(first.ids.tolist()) == b"abc"
+    assert bytes(second.ids.tolist()) == b"d"

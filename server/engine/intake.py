@@ -1,0 +1,85 @@
+"""From a Submit to a Sequence, or to the reason why not."""
+
+import time
+
+from llguidance import LLTokenizer
+
+from server.engine.backend import Backend
+from server.engine.blocks import BLOCK_TOKENS
+from server.engine.lookup import PromptLookup
+from server.engine.matcher import GrammarFault, Grammars
+from server.engine.protocol import FinishReason, Output, Sampling, Submit, Warm
+from server.engine.sampler import Sampler
+from server.engine.sequence import Sequence
+
+
+class Refused(Exception):
+    """The request cannot be served; `output` says why."""
+
+    def __init__(self, submit: Submit, finish: FinishReason, detail: str) -> None:
+        super().__init__(detail)
+        self.output = Output(submit.id, [], finish, detail)
+
+
+class Intake:
+    """Checks requests and makes sequences of them."""
+
+    def __init__(self, backend: Backend, tokenizer: LLTokenizer, *, speculate: bool) -> None:
+        self._backend = backend
+        self._grammars = Grammars(tokenizer)
+        self._speculate = speculate and backend.trimmable
+
+    def sequence(self, submit: Submit) -> Sequence:
+        """A sequence ready to be queued; it may have finished already. Raises Refused."""
+        self._check(submit)
+        try:
+            sampler = Sampler(submit.sampling, submit.tokens, vocabulary=self._backend.vocabulary_size)
+        except ValueError as error:
+            raise Refused(submit, "rejected", str(error)) from error
+        sequence = Sequence(
+            id=submit.id,
+            tokens=list(submit.tokens),
+            prompt_length=len(submit.tokens),
+            max_tokens=submit.max_tokens,
+            sampler=sampler,
+            tenant=submit.tenant,
+            shared=submit.shared,
+            priority=submit.priority,
+            logprob_count=submit.sampling.logprobs,
+            lookup=PromptLookup(submit.tokens) if self._speculate else None,
+            submitted_s=time.perf_counter(),
+        )
+        if submit.grammar is not None:
+            self._constrain(sequence, submit)
+        return sequence
+
+    def warm_up(self, warm: Warm, number: int) -> Sequence | None:
+        """A sequence of whole blocks without an answer, or None where there is no whole block."""
+        length = (len(warm.tokens) - 1) // BLOCK_TOKENS * BLOCK_TOKENS
+        if not 0 < length < self._backend.context_tokens:
+            return None
+        return Sequence(
+            id=number,
+            tokens=warm.tokens[: length + 1],
+            prompt_length=length + 1,
+            max_tokens=0,
+            sampler=Sampler(Sampling()),
+            shared=length + 1,
+            submitted_s=time.perf_counter(),
+        )
+
+    def _check(self, submit: Submit) -> None:
+        length = len(submit.tokens)
+        if not 0 < length < length + submit.max_tokens <= self._backend.context_tokens:
+            raise Refused(submit, "rejected", "the request does not fit the context")
+        if not 0 <= min(submit.tokens) <= max(submit.tokens) < self._backend.vocabulary_size:
+            raise Refused(submit, "rejected", "the prompt holds what is no token id")
+
+    def _constrain(self, sequence: Sequence, submit: Submit) -> None:
+        """Attach the grammar; what it forces before the first choice is decoded with the prompt's end."""
+        try:
+            sequence.matcher = self._grammars.matcher(submit.grammar or "")
+            if sequence.logprob_count is None:
+                sequence.grow(sequence.matcher.forced())
+        except GrammarFault as fault:
+            raise Refused(submit, "grammar_error", str(fault)) from fault

@@ -1,0 +1,176 @@
+"""What was computed for one prompt and can be taken over by another: while it runs, and afterwards."""
+
+import itertools
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from server.engine.backend import State
+from server.engine.blocks import BLOCK_TOKENS, whole_blocks
+from server.engine.protocol import PrefixReuse
+from server.engine.radix import Key, RadixTree
+from server.engine.sequence import Sequence
+
+_WORTHWHILE_TOKENS = 32
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """Tokens that a running sequence holds, or that were kept when it ended.
+
+    Of `length` tokens the first `blocks` may be taken in part; all of them by a prompt that is the same.
+    """
+
+    key: Key
+    length: int
+    blocks: int
+    sequence: Sequence | None = None
+    state: State | None = None
+    pinned: bool = False
+
+    @property
+    def computed(self) -> int:
+        """Tokens that are there by now."""
+        return self.length if self.sequence is None else min(self.sequence.cached, self.length)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """`length` tokens that can be taken from `entry`, now or once it has computed them."""
+
+    entry: Entry
+    length: int
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is there already."""
+        return self.entry.computed >= self.length
+
+
+class PrefixCache:
+    """A radix tree over the prompts that run and those that are kept.
+
+    With `exact` reuse whole blocks are taken over, computed as the prompt itself would have been; with `full`
+    any token, of answers too. What operators wrote, the first `shared` tokens of a prompt, matches for
+    everyone; the rest only for the same tenant. `capacity_bytes` bounds what is kept; what was used longest
+    ago goes first.
+    """
+
+    def __init__(self, reuse: PrefixReuse, capacity_bytes: int) -> None:
+        self._reuse = reuse
+        self._capacity_bytes = capacity_bytes
+        self._tree: RadixTree[Entry] = RadixTree()
+        self._running: dict[int, Entry] = {}
+        self._kept: OrderedDict[int, Entry] = OrderedDict()
+        self._tenants: dict[str, int] = {}
+        self.kept_bytes = 0
+
+    def find(self, sequence: Sequence) -> Match | None:
+        """The most that `sequence` can take over; of equals the one that is there already."""
+        if self._reuse == "off":
+            return None
+        best: Match | None = None
+        for common, entries in self._tree.matches(self._key(sequence)):
+            tokens = common - (common > sequence.shared)
+            if tokens < _WORTHWHILE_TOKENS or (best and tokens <= best.length):
+                break
+            for entry in entries:
+                match = Match(entry, self._usable(entry, tokens, sequence))
+                if best is None or (match.length, match.ready) > (best.length, best.ready):
+                    best = match
+        return best if best and best.length >= _WORTHWHILE_TOKENS else None
+
+    def begin(self, sequence: Sequence) -> None:
+        """Let others share what `sequence`, which holds a slot now, is about to compute."""
+        if self._reuse == "off":
+            return
+        entry = Entry(
+            self._key(sequence),
+            sequence.prefill_length,
+            whole_blocks(sequence.prefill_length),
+            sequence,
+        )
+        self._running[sequence.id] = entry
+        self._tree.insert(entry.key, entry)
+
+    def end(self, sequence: Sequence) -> None:
+        """Forget the slot of a sequence that gives it up."""
+        entry = self._running.pop(sequence.id, None)
+        if entry is not None:
+            self._tree.remove(entry.key, entry)
+
+    def wants(self, sequence: Sequence) -> int:
+        """Tokens of `sequence`, which ends, that are worth keeping; 0 where they are kept already."""
+        length = self._keepable(sequence)
+        if self._reuse == "off" or not self._capacity_bytes or length < _WORTHWHILE_TOKENS:
+            return 0
+        key = self._key(sequence, length)
+        for entry in self._kept.values():
+            if entry.length == length and np.array_equal(entry.key, key):
+                self._touch(entry)
+                return 0
+        return length
+
+    def keep(self, sequence: Sequence, length: int, state: State, *, pinned: bool = False) -> None:
+        """Keep the first `length` tokens of `sequence`, whose KV is `state`."""
+        complete = length == sequence.prefill_length and not pinned
+        blocks = whole_blocks(length) if complete else length // BLOCK_TOKENS * BLOCK_TOKENS
+        entry = Entry(self._key(sequence, length), length, blocks, state=state, pinned=pinned)
+        self._tree.insert(entry.key, entry)
+        self._kept[id(entry)] = entry
+        self.kept_bytes += state.nbytes
+        self._evict()
+
+    def used(self, match: Match) -> None:
+        """Note that an entry was of use."""
+        self._touch(match.entry)
+
+    @property
+    def leaks(self) -> int:
+        """Entries that the tree and the lists do not agree on, and bytes miscounted; 0 unless a bug."""
+        listed = set(map(id, itertools.chain(self._kept.values(), self._running.values())))
+        in_tree = set(map(id, self._tree))
+        miscounted = self.kept_bytes != sum(self._bytes())
+        return len(listed ^ in_tree) + miscounted
+
+    def _bytes(self) -> Iterator[int]:
+        return (entry.state.nbytes for entry in self._kept.values() if entry.state is not None)
+
+    def _touch(self, entry: Entry) -> None:
+        if id(entry) in self._kept:
+            self._kept.move_to_end(id(entry))
+
+    def _evict(self) -> None:
+        idle = [entry for entry in self._kept.values() if not entry.pinned]
+        for entry in idle:
+            if self.kept_bytes <= self._capacity_bytes or entry.state is None:
+                return
+            del self._kept[id(entry)]
+            self._tree.remove(entry.key, entry)
+            self.kept_bytes -= entry.state.nbytes
+
+    def _keepable(self, sequence: Sequence) -> int:
+        if self._reuse == "full":
+            return sequence.cached
+        if sequence.prefill_left:
+            return sequence.cached // BLOCK_TOKENS * BLOCK_TOKENS
+        return sequence.prefill_length
+
+    def _usable(self, entry: Entry, common: int, sequence: Sequence) -> int:
+        end = sequence.prefill_length
+        if self._reuse == "full":
+            return min(common, entry.length, end)
+        if common >= end == entry.length and entry.blocks == whole_blocks(end):
+            return end
+        return min(common // BLOCK_TOKENS * BLOCK_TOKENS, entry.blocks, whole_blocks(end))
+
+    def _key(self, sequence: Sequence, length: int | None = None) -> Key:
+        """Its tokens, with a mark of the tenant, which is no token, before the first that a caller wrote."""
+        length = sequence.prefill_length if length is None else length
+        tokens = np.array(sequence.tokens[:length], np.int32)
+        if sequence.shared >= length:
+            return tokens
+        mark = -1 - self._tenants.setdefault(sequence.tenant, len(self._tenants))
+        return np.insert(tokens, sequence.shared, mark)

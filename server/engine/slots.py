@@ -1,0 +1,93 @@
+"""Which sequence holds which slot of the KV cache, and what it finds there."""
+
+from collections.abc import Iterator
+
+from server.engine.backend import Backend
+from server.engine.prefix_cache import Match, PrefixCache
+from server.engine.sequence import Sequence
+
+
+class Slots:
+    """The running sequences, in slots without gaps: llama.cpp computes neighbouring KV streams together."""
+
+    def __init__(self, backend: Backend, cache: PrefixCache) -> None:
+        self._backend = backend
+        self._cache = cache
+        self._held: list[Sequence | None] = [None] * backend.sequences
+        self._reused = 0
+
+    def __iter__(self) -> Iterator[Sequence]:
+        return (sequence for sequence in self._held if sequence is not None)
+
+    def __len__(self) -> int:
+        return sum(sequence is not None for sequence in self._held)
+
+    @property
+    def free(self) -> int:
+        """Slots that nobody holds."""
+        return self._held.count(None)
+
+    def place(self, sequence: Sequence) -> bool:
+        """Give a slot to `sequence` with all that is known of its prompt already.
+
+        False where it is better off later: another one is about to compute what they have in common.
+        """
+        match = self._cache.find(sequence)
+        if match and not match.ready:
+            _hurry(match, sequence)
+            return False
+        sequence.slot = self._held.index(None)
+        self._held[sequence.slot] = sequence
+        if match:
+            self._restore(match, sequence)
+        self._cache.begin(sequence)
+        return True
+
+    def release(self, sequence: Sequence, *, pinned: bool = False) -> None:
+        """Take the slot back, keeping of its contents what others may need."""
+        length = self._cache.wants(sequence)
+        if length:
+            self._backend.trim(sequence.slot, length)
+            self._cache.keep(sequence, length, self._backend.save(sequence.slot), pinned=pinned)
+        self._cache.end(sequence)
+        self._vacate(sequence.slot)
+
+    def close_gaps(self) -> None:
+        """Move the last sequences into the slots that ended ones left."""
+        while (gap := self._held.index(None) if self.free else len(self._held)) < len(self):
+            last = next(each for each in reversed(self._held) if each is not None)
+            if last.cached:
+                self._backend.copy(last.slot, gap, last.cached)
+            self._vacate(last.slot)
+            last.slot, self._held[gap] = gap, last
+
+    def take_reused(self) -> int:
+        """Tokens that were found computed already since this was last asked."""
+        reused, self._reused = self._reused, 0
+        return reused
+
+    def leaks(self) -> int:
+        """Slots whose contents are not what their sequence says; 0 unless a bug."""
+        held = (each.cached if each else 0 for each in self._held)
+        return sum(self._backend.held(slot) != expected for slot, expected in enumerate(held))
+
+    def _restore(self, match: Match, sequence: Sequence) -> None:
+        entry = match.entry
+        if entry.sequence is not None:
+            self._backend.copy(entry.sequence.slot, sequence.slot, match.length)
+        elif entry.state is not None:
+            self._backend.load(sequence.slot, entry.state)
+            self._backend.trim(sequence.slot, match.length)
+        sequence.cached = sequence.reused = match.length
+        self._reused += match.length
+        self._cache.used(match)
+
+    def _vacate(self, slot: int) -> None:
+        self._backend.clear(slot)
+        self._held[slot] = None
+
+
+def _hurry(match: Match, sequence: Sequence) -> None:
+    """Who waits for another lends it its priority."""
+    if match.entry.sequence is not None:
+        match.entry.sequence.priority = min(match.entry.sequence.priority, sequence.priority)
