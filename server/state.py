@@ -59,6 +59,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(engine.stop)
         weights, first_key = await _start(settings, path, database, engine, deidentifier)
         metrics.engine_up.set(1)
+        if engine.ready:
+            memory = engine.ready.memory
+            metrics.set_engine_memory(weights=memory.weights, kv=memory.kv, buffers=memory.buffers)
         inference = Inference(
             router=WeightsRouter(weights),
             deidentifier=deidentifier,
@@ -155,6 +158,7 @@ def _engine(settings: EngineSettings, path: Path, metrics: Metrics) -> EngineSup
         n_gpu_layers=settings.n_gpu_layers,
         split_mode=settings.split_mode,
         flash_attention=settings.flash_attention,
+        kv_type=settings.kv_type,
     )
 
     def on_step(step: Step) -> None:

@@ -48,7 +48,7 @@ def _serve(channel: Channel) -> None:
         return
     tokenizer = backend.vocabulary.guidance_tokenizer()
     load_s = time.perf_counter() - started
-    channel.send(Ready(backend.device, backend.context_tokens, backend.sequences, load_s))
+    channel.send(Ready(backend.device, backend.context_tokens, backend.sequences, load_s, backend.memory))
     EngineLoop(backend, tokenizer, channel, batch_tokens=load.batch_tokens).run()
 
 

@@ -12,6 +12,7 @@ FinishReason = Literal["stop", "length", "grammar_error", "rejected", "expired",
 
 SplitMode = Literal["none", "layer", "row"]
 FlashAttention = Literal["auto", "on", "off"]
+KVType = Literal["f16", "q8_0"]
 
 
 class Load(msgspec.Struct, frozen=True, tag="load"):
@@ -25,6 +26,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     n_gpu_layers: int
     split_mode: SplitMode
     flash_attention: FlashAttention
+    kv_type: KVType
 
 
 class Sampling(msgspec.Struct, frozen=True):
@@ -84,6 +86,14 @@ class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
 ToEngine = Load | Submit | Warm | Cancel
 
 
+class Memory(msgspec.Struct, frozen=True):
+    """Bytes that an engine was estimated to need; `kv` is None where the weights have no plain KV cache."""
+
+    weights: int
+    kv: int | None
+    buffers: int
+
+
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """The weights are loaded. `device` says in words what computes."""
 
@@ -91,6 +101,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     context_tokens: int
     sequences: int
     load_s: float
+    memory: Memory
 
 
 class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):

@@ -8,11 +8,22 @@ import pytest
 
 from server.engine.channel import HEADER, Channel
 from server.engine.client import EngineClient
-from server.engine.protocol import Cancel, Load, LoadFailed, Output, Ready, Sampling, Step, Submit, ToEngine
+from server.engine.protocol import (
+    Cancel,
+    Load,
+    LoadFailed,
+    Memory,
+    Output,
+    Ready,
+    Sampling,
+    Step,
+    Submit,
+    ToEngine,
+)
 from server.errors import EngineUnavailable, StartupError
 
-LOAD = Load("weights.gguf", 2, None, 64, 1, 0, "none", "auto")
-READY = Ready("CPU", 128, 2, 0.1)
+LOAD = Load("weights.gguf", 2, None, 64, 1, 0, "none", "auto", "f16")
+READY = Ready("CPU", 128, 2, 0.1, Memory(3, 2, 1))
 
 
 class Engine:
