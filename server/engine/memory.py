@@ -31,15 +31,20 @@ class NotEnoughMemory(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """Memory of one kind: its free bytes, and the share (0 to 1) of weights and KV cache that go there."""
+    """Memory of one kind: its free bytes, and the share (0 to 1) of weights and KV cache that go there.
+
+    Several `devices` are counted as one, but each needs buffers of its own.
+    """
 
     words: str
     free: int
     share: float = 1.0
+    devices: int = 1
 
     def needs(self, memory: Memory) -> int:
-        """Bytes of `memory` that go here. Buffers are needed wherever something is computed."""
-        return math.ceil(self.share * (memory.weights + (memory.kv or 0))) + memory.buffers
+        """Bytes of `memory` that go here."""
+        shared = memory.weights + (memory.kv or 0)
+        return math.ceil(self.share * shared) + self.devices * memory.buffers
 
     def holds(self, memory: Memory, part: float = 1.0) -> bool:
         """Whether they fit into this part of what is free."""
@@ -72,6 +77,17 @@ def choose_context(shape: Shape, load: Load, places: Sequence[Place]) -> int:
     return context
 
 
+def describe(memory: Memory, sequences: int, context_tokens: int) -> str:
+    """Such as `2.4 GiB (weights 2.2, KV cache 0.1 for 2 sequences of 256 tokens, buffers 0.1)`."""
+    total = memory.weights + (memory.kv or 0) + memory.buffers
+    several = f"{sequences} sequence{'s' if sequences > 1 else ''} of {context_tokens} tokens"
+    kv = "unknown" if memory.kv is None else _gib(memory.kv)
+    return (
+        f"{_gib(total)} GiB (weights {_gib(memory.weights)}, KV cache {kv} for {several}, "
+        f"buffers {_gib(memory.buffers)})"
+    )
+
+
 def _defaults(trained: int) -> Iterator[int]:
     longest = min(trained, LONGEST_DEFAULT_CONTEXT)
     yield longest
@@ -98,13 +114,9 @@ def _cell_bytes(heads: int, flash_attention: FlashAttention) -> int:
 
 def _refusal(shape: Shape, load: Load, place: Place, context: int) -> str:
     memory = estimate(shape, load, context)
-    kv = memory.kv or 0
-    total = memory.weights + kv + memory.buffers
-    sequences = f"{load.sequences} sequence{'s' if load.sequences > 1 else ''} of {context} tokens"
     part = f", {_gib(place.needs(memory))} GiB of it {place.words}" if place.share < 1 else ""
     return (
-        f"{shape.name} needs about {_gib(total)} GiB (weights {_gib(memory.weights)}, "
-        f"KV cache {_gib(kv)} for {sequences}, buffers {_gib(memory.buffers)}){part}, "
+        f"{shape.name} needs about {describe(memory, load.sequences, context)}{part}, "
         f"but {_gib(place.free)} GiB are free {place.words}: {_advice(load, place, memory)}"
     )
 

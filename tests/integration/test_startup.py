@@ -235,6 +235,7 @@ def test_the_first_start_and_the_second(launch, make_http, tmp_path: Path) -> No
     key = key_of(first.output)
     assert key
     assert key not in first.log
+    assert "for 8 sequences of 3072 tokens" in first.output
     answer = pasted(curl_of(first.output))
     assert "medications" in answer, answer
     assert answer["provenance"]["task"] == "medications"

@@ -69,7 +69,7 @@ def _places(load: Load, shape: Shape, used: tuple[Device, ...], host_free: int |
     places = []
     if share and all(device.total for device in holding):
         names = ", ".join(device.name for device in holding)
-        places.append(Place(f"on {names}", sum(device.free for device in holding), share))
+        places.append(Place(f"on {names}", sum(device.free for device in holding), share, len(holding)))
     if share < 1 and host_free is not None:
         places.append(Place("in memory", host_free, 1 - share))
     return places

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.engine.gguf import read_metadata
-from server.engine.memory import NotEnoughMemory, Place, choose_context, estimate
+from server.engine.memory import NotEnoughMemory, Place, choose_context, describe, estimate
 from server.engine.protocol import Load, Memory
 from server.engine.shape import Shape, read_shape
 from server.inference.weights import weights_file
@@ -17,10 +17,10 @@ GIB = 1 << 30
 
 LOAD = Load("x.gguf", 8, None, 512, 2, 0, "layer", "auto", "f16")
 
-# Phi-3.5-mini as published (config.json of microsoft/Phi-3.5-mini-instruct), in Q4_K_M.
+# The published shape of Phi-3.5-mini; its file as large as 3.8 billion weights of five bits each.
 PHI = Shape(
     name="MediPhi.Q4_K_M.gguf",
-    weights_bytes=2_393_231_072,
+    weights_bytes=2_390_000_000,
     trained_tokens=131_072,
     layers=32,
     embedding=3072,
@@ -173,3 +173,9 @@ def test_an_unknown_memory_is_not_refused():
 def test_a_place_needs_its_share_and_all_buffers():
     assert Place("", 0, 0.5).needs(Memory(10, 20, 3)) == 18
     assert Place("", 0).needs(Memory(10, None, 3)) == 13
+    assert Place("", 0, 0.5, 2).needs(Memory(10, 20, 3)) == 21
+
+
+def test_an_unknown_cache_is_called_so():
+    text = describe(Memory(2 * GIB, None, GIB), 1, 256)
+    assert text == "3.0 GiB (weights 2.0, KV cache unknown for 1 sequence of 256 tokens, buffers 1.0)"
