@@ -4,6 +4,7 @@ ggml's own C API (ggml-backend.h): llama_cpp has no bindings for it.
 """
 
 import ctypes
+import enum
 from dataclasses import dataclass
 
 import llama_cpp.llama_cpp as llama
@@ -12,13 +13,18 @@ import llama_cpp.llama_cpp as llama
 # each with a list of devices of its own.
 _LIBRARY = "libggml.so.0"
 
-_TYPE_GPU = 1
-_TYPE_INTEGRATED = 2
+
+class Kind(enum.IntEnum):
+    """`ggml_backend_dev_type`, as far as it concerns us."""
+
+    CPU = 0
+    GPU = 1
+    INTEGRATED_GPU = 2
 
 
 @dataclass(frozen=True)
 class Device:
-    """One GPU; sizes in bytes, both 0 where its driver does not tell."""
+    """What computes; sizes in bytes, both 0 where its driver does not tell."""
 
     name: str
     description: str
@@ -30,12 +36,14 @@ def gpus() -> tuple[Device, ...]:
     """The GPUs that llama.cpp offloads to by itself: the integrated ones only where there are no others."""
     if not llama.llama_supports_gpu_offload():
         return ()
+    return devices(Kind.GPU) or devices(Kind.INTEGRATED_GPU)
+
+
+def devices(kind: Kind) -> tuple[Device, ...]:
+    """The devices of one kind, in the order in which llama.cpp uses them."""
     ggml = _ggml()
     handles = [ggml.ggml_backend_dev_get(index) for index in range(ggml.ggml_backend_dev_count())]
-    for kind in (_TYPE_GPU, _TYPE_INTEGRATED):
-        if found := [each for each in handles if ggml.ggml_backend_dev_type(each) == kind]:
-            return tuple(_device(ggml, each) for each in found)
-    return ()
+    return tuple(_device(ggml, each) for each in handles if ggml.ggml_backend_dev_type(each) == kind)
 
 
 def _ggml() -> ctypes.CDLL:
