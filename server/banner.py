@@ -2,6 +2,7 @@
 
 import json
 
+from server.engine.memory import describe
 from server.state import Services
 
 _NOTE = "Patient: Maria Alvarez. Metoprolol 25 mg PO BID. Stopped prednisone 10 mg last week."
@@ -11,13 +12,15 @@ def banner(services: Services, host: str, port: int) -> str:
     """The address, the key where this start made it, and a command that works when pasted."""
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     weights = services.inference.router.list()[0]
-    device = services.engine.ready.device if services.engine.ready else "engine starting"
+    ready = services.engine.ready
     variable = "$INFIRMARY_BOOTSTRAP_KEY" if services.settings.bootstrap_key else "$KEY"
     lines = [
         "",
         f"  Infirmary is ready at {url}  (API: {url}/openapi.json)",
-        f"  Weights: {weights.version}, {weights.context_tokens} tokens of context, on {device}",
+        f"  Weights: {weights.version}, on {ready.device if ready else 'an engine that is starting'}",
     ]
+    if ready:
+        lines += [f"  Memory: about {describe(ready.memory, ready.sequences, ready.context_tokens)}"]
     if services.first_key:
         lines += [f"  Key (shown once, with every scope): {services.first_key}"]
     elif services.settings.bootstrap_key:

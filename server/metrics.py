@@ -60,6 +60,12 @@ class Metrics:
         self.engine_up = Gauge(
             "infirmary_engine_up", "1 while an engine is ready for requests.", registry=registry
         )
+        self.engine_memory = Gauge(
+            "infirmary_engine_memory_bytes",
+            "Memory that the engine was estimated to need; kv is left out where it cannot be told.",
+            ("kind",),
+            registry=registry,
+        )
         self.requests_running = Gauge(
             "infirmary_requests_running", "Requests that hold an engine slot.", registry=registry
         )
@@ -94,6 +100,12 @@ class Metrics:
         for kind, count in (("prompt", prompt), ("completion", completion)):
             self.tokens.labels(kind).inc(count)
             self.request_tokens.labels(kind).observe(count)
+
+    def set_engine_memory(self, *, weights: int, kv: int | None, buffers: int) -> None:
+        """Bytes of one ready engine."""
+        for kind, size in (("weights", weights), ("kv", kv), ("buffers", buffers)):
+            if size is not None:
+                self.engine_memory.labels(kind).set(size)
 
     def _seconds(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Histogram:
         return Histogram(name, text, labels, buckets=_SECONDS, registry=self.registry)

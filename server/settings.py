@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -34,15 +34,19 @@ class EngineSettings(_Group):
     context_tokens: int | None = Field(
         None,
         ge=64,
-        description="Tokens of one sequence; unset, what the weights were trained for, at most 8192.",
+        description="Tokens of one sequence; unset, what the weights were trained for and memory allows, "
+        "2048 to 8192.",
     )
     batch_tokens: int = Field(512, ge=64, le=8192, description="Tokens a decode step may carry.")
     threads: int | None = Field(None, ge=1, description="CPU threads; unset, one for each CPU there is.")
     n_gpu_layers: int = Field(
-        -1, ge=-1, description="Layers on the GPU; -1 is all, where the build has CUDA."
+        -1, ge=-1, description="Layers on the GPU; -1 is all, where there is one; 0 is the CPU."
     )
     split_mode: Literal["none", "layer", "row"] = Field(
         "layer", description="How several GPUs share the weights."
+    )
+    kv_type: Literal["f16", "q8_0"] = Field(
+        "f16", description="Numbers of the KV cache; q8_0 takes about half the memory of f16."
     )
     flash_attention: Literal["auto", "on", "off"] = Field("auto", description="Fused attention kernels.")
     kv_layout: Literal["streams", "unified"] = Field(
@@ -67,6 +71,13 @@ class EngineSettings(_Group):
     start_timeout_s: float = Field(
         120, gt=0, description="Seconds within which the engine must have the weights."
     )
+
+    @field_validator("flash_attention")
+    @classmethod
+    def _fits_kv_type(cls, value: str, info: ValidationInfo) -> str:
+        if value == "off" and info.data.get("kv_type") == "q8_0":
+            raise ValueError('must not be "off" where engine.kv_type is "q8_0", which llama.cpp needs it for')
+        return value
 
 
 class PrivacySettings(_Group):

@@ -59,6 +59,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(engine.stop)
         weights, first_key = await _start(settings, path, database, engine, deidentifier)
         metrics.engine_up.set(1)
+        if engine.ready:
+            memory = engine.ready.memory
+            metrics.set_engine_memory(weights=memory.weights, kv=memory.kv, buffers=memory.buffers)
         inference = Inference(
             router=WeightsRouter(weights),
             deidentifier=deidentifier,
@@ -163,6 +166,7 @@ def _engine(settings: EngineSettings, path: Path, metrics: Metrics) -> EngineSup
             kept_bytes=settings.prefix_cache_bytes,
             speculate=settings.speculation,
         ),
+        kv_type=settings.kv_type,
     )
 
     def on_step(step: Step) -> None:

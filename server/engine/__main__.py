@@ -50,7 +50,7 @@ def _serve(channel: Channel) -> None:
     tokenizer = backend.vocabulary.guidance_tokenizer()
     cost = calibrate(backend)
     load_s = time.perf_counter() - started
-    channel.send(Ready(backend.device, backend.context_tokens, backend.sequences, load_s))
+    channel.send(Ready(backend.device, backend.context_tokens, backend.sequences, load_s, backend.memory))
     EngineLoop(backend, tokenizer, channel, load.policy, cost).run()
 
 

@@ -14,6 +14,7 @@ PrefixReuse = Literal["exact", "full", "off"]
 KVLayout = Literal["streams", "unified"]
 SplitMode = Literal["none", "layer", "row"]
 FlashAttention = Literal["auto", "on", "off"]
+KVType = Literal["f16", "q8_0"]
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -42,6 +43,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     n_gpu_layers: int
     split_mode: SplitMode
     flash_attention: FlashAttention
+    kv_type: KVType
     kv_layout: KVLayout
     policy: Policy
 
@@ -103,6 +105,14 @@ class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
 ToEngine = Load | Submit | Warm | Cancel
 
 
+class Memory(msgspec.Struct, frozen=True):
+    """Bytes that an engine was estimated to need; `kv` is None where the weights have no plain KV cache."""
+
+    weights: int
+    kv: int | None
+    buffers: int
+
+
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """The weights are loaded. `device` says in words what computes."""
 
@@ -110,6 +120,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     context_tokens: int
     sequences: int
     load_s: float
+    memory: Memory
 
 
 class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):

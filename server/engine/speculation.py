@@ -10,6 +10,12 @@ from server.engine.sequence import Sequence
 MOST_DRAFTED = 8
 _MOST_ANSWERING = 32
 _MOST_CERTAIN = 0.99
+_MOST_DRAFT_ROWS = 64
+
+
+def most_outputs(sequences: int) -> int:
+    """Rows of logits that a step of so many sequences may need, drafts included."""
+    return sequences + min(sequences * MOST_DRAFTED, _MOST_DRAFT_ROWS)
 
 
 class Speculation:

@@ -10,6 +10,8 @@ import sys
 from collections.abc import AsyncGenerator, Callable
 from typing import Protocol
 
+import msgspec
+
 from server.engine.client import EngineClient
 from server.engine.protocol import Load, Output, Ready, Sampling, Step
 from server.errors import EngineUnavailable, StartupError
@@ -99,6 +101,8 @@ class EngineSupervisor:
         except BaseException:
             client.close()
             raise
+        # What was admitted under this context must fit into that of the next engine too.
+        self._load = msgspec.structs.replace(self._load, context_tokens=self.ready.context_tokens)
         self._client = client
         self._on_change(up=True)
         return self.ready

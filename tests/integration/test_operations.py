@@ -5,6 +5,8 @@ import asyncio
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from server.inference.weights import weights_file
+
 CHAT = "/v1/chat/completions"
 NOTE = "/v1/clinical/medications"
 MESSAGES = [{"role": "user", "content": "Name a vital sign."}]
@@ -86,6 +88,16 @@ def test_what_a_request_counts(server, http, stream: bool) -> None:
     assert added["audit"] >= 1
     assert server.metric("infirmary_engine_step_seconds_count") > 0
     assert server.metric("infirmary_engine_up") == 1
+
+
+def test_the_memory_of_the_engine(server) -> None:
+    sizes = {
+        kind: server.metric("infirmary_engine_memory_bytes", kind=kind)
+        for kind in ("weights", "kv", "buffers")
+    }
+    assert sizes["weights"] == weights_file(None).stat().st_size
+    assert sizes["kv"] == 8 * 3072 * 30 * 384 * 2
+    assert 1e6 < sizes["buffers"] < 1e8
 
 
 def test_labels_are_bounded(server, http) -> None:

@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import sqlite3
+import struct
 import subprocess
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from server.engine.llama.devices import gpus
 from server.inference.weights import weights_file
 
 MEGABYTE = 1 << 20
@@ -57,6 +59,27 @@ def test_a_setting_out_of_range(launch, refusal, tmp_path: Path) -> None:
 def test_a_context_longer_than_trained(launch, refusal, tmp_path: Path) -> None:
     line = refusal(launch(tmp_path, ENGINE__CONTEXT_TOKENS="1000000"))
     assert "engine.context_tokens" in line
+
+
+def test_layers_for_a_gpu_that_is_not_there(launch, refusal, tmp_path: Path) -> None:
+    if gpus():
+        pytest.skip("this machine has a GPU")
+    assert "engine.n_gpu_layers is 20" in refusal(launch(tmp_path, ENGINE__N_GPU_LAYERS="20"))
+
+
+def test_a_quantized_cache_without_fused_attention(launch, refusal, tmp_path: Path) -> None:
+    line = refusal(launch(tmp_path, ENGINE__KV_TYPE="q8_0", ENGINE__FLASH_ATTENTION="off"))
+    assert "engine.flash_attention" in line
+    assert "engine.kv_type" in line
+
+
+def test_weights_that_do_not_fit(launch, refusal, tmp_path: Path) -> None:
+    key = b"llama.attention.head_count_kv" + struct.pack("<I", 4)
+    path = tmp_path / "large.gguf"
+    path.write_bytes(real(4 * MEGABYTE).replace(key + struct.pack("<I", 3), key + struct.pack("<I", 30_000)))
+    line = refusal(launch(tmp_path, WEIGHTS=str(path), ENGINE__CONTEXT_TOKENS="8192"))
+    assert "large.gguf needs about 14062." in line
+    assert "GiB are free in memory: lower engine.sequences or engine.context_tokens" in line
 
 
 @pytest.mark.parametrize(
@@ -212,6 +235,7 @@ def test_the_first_start_and_the_second(launch, make_http, tmp_path: Path) -> No
     key = key_of(first.output)
     assert key
     assert key not in first.log
+    assert "for 8 sequences of 3072 tokens" in first.output
     answer = pasted(curl_of(first.output))
     assert "medications" in answer, answer
     assert answer["provenance"]["task"] == "medications"

@@ -118,6 +118,20 @@ def test_mistakes_on_the_command_line() -> None:
     assert message(engine={"sequences": 0}).startswith("engine.sequences (command line): ")
 
 
+@pytest.mark.parametrize("attention", ["auto", "on"])
+def test_a_quantized_cache_goes_with_fused_attention(attention: str) -> None:
+    load_settings(engine={"kv_type": "q8_0", "flash_attention": attention})
+    load_settings(engine={"flash_attention": "off"})
+
+
+def test_a_quantized_cache_without_fused_attention_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INFIRMARY_ENGINE__KV_TYPE", "q8_0")
+    monkeypatch.setenv("INFIRMARY_ENGINE__FLASH_ATTENTION", "off")
+    line = message()
+    assert line.startswith('engine.flash_attention (INFIRMARY_ENGINE__FLASH_ATTENTION): must not be "off"')
+    assert "engine.kv_type" in line
+
+
 def test_secrets_are_not_shown() -> None:
     settings = load_settings(
         bootstrap_key="hunter2", secret_key="hunter2" * 8, database_url="postgres://u:hunter2@h/d"

@@ -11,12 +11,10 @@ import numpy as np
 from server.engine.backend import BackendFault, Batch, Logits, State
 from server.engine.llama.batch import BatchBuffers
 from server.engine.llama.loading import ErrorLog, LoadError, load_model
+from server.engine.llama.plan import make_plan
 from server.engine.llama.vocabulary import Vocabulary
 from server.engine.protocol import Load
-from server.engine.speculation import MOST_DRAFTED
-
-MAX_DEFAULT_CONTEXT = 8192
-_MOST_DRAFT_ROWS = 64
+from server.engine.speculation import most_outputs
 
 _SPLIT_MODES = {
     "none": llama.LLAMA_SPLIT_MODE_NONE,
@@ -28,6 +26,7 @@ _FLASH_ATTENTION = {
     "on": llama.LLAMA_FLASH_ATTN_TYPE_ENABLED,
     "off": llama.LLAMA_FLASH_ATTN_TYPE_DISABLED,
 }
+_KV_TYPES = {"f16": llama.GGML_TYPE_F16, "q8_0": llama.GGML_TYPE_Q8_0}
 
 
 class LlamaBackend:
@@ -35,19 +34,21 @@ class LlamaBackend:
 
     def __init__(self, load: Load) -> None:
         llama.llama_backend_init()
+        plan = make_plan(load)
         self._model = load_model(Path(load.path), _model_params(load))
         self.vocabulary = Vocabulary(self._model)
         self.vocabulary_size = self.vocabulary.size
         self.end_of_generation = self.vocabulary.end_of_generation
         self.trimmable = _trimmable(self._model)
         self.sequences = load.sequences
-        self.max_outputs = load.sequences + min(load.sequences * MOST_DRAFTED, _MOST_DRAFT_ROWS)
-        self.context_tokens = self._choose_context(load.context_tokens)
+        self.max_outputs = most_outputs(load.sequences)
+        self.context_tokens = plan.context_tokens
         self._unified = load.kv_layout == "unified"
         self._context = self._make_context(load)
         self._memory = llama.llama_get_memory(self._context)
         self._buffers = BatchBuffers(load.policy.batch_tokens)
-        self.device = _device(load)
+        self.device = plan.device
+        self.memory = plan.memory
 
     def decode(self, batch: Batch) -> Logits:
         """See `Backend.decode`."""
@@ -109,14 +110,6 @@ class LlamaBackend:
         if llama.llama_state_seq_set_data(self._context, _bytes_of(state), state.size, slot) != state.size:
             raise BackendFault("llama.cpp cannot restore a sequence")
 
-    def _choose_context(self, wanted: int | None) -> int:
-        trained = self.vocabulary.trained_context_tokens
-        if wanted is None:
-            return min(trained, MAX_DEFAULT_CONTEXT)
-        if wanted > trained:
-            raise LoadError(f"engine.context_tokens is {wanted}, but the weights were trained for {trained}")
-        return wanted
-
     def _make_context(self, load: Load) -> int:
         params = llama.llama_context_default_params()
         params.n_ctx = self.context_tokens * self.sequences
@@ -127,6 +120,7 @@ class LlamaBackend:
         params.n_threads = load.threads
         params.n_threads_batch = load.threads
         params.flash_attn_type = _FLASH_ATTENTION[load.flash_attention]
+        params.type_k = params.type_v = _KV_TYPES[load.kv_type]
         params.kv_unified = self._unified
         with ErrorLog() as errors:
             context = llama.llama_init_from_model(self._model, params)
@@ -140,14 +134,6 @@ def _model_params(load: Load) -> llama.llama_model_params:
     params.n_gpu_layers = load.n_gpu_layers if llama.llama_supports_gpu_offload() else 0
     params.split_mode = _SPLIT_MODES[load.split_mode]
     return params
-
-
-def _device(load: Load) -> str:
-    if load.n_gpu_layers != 0 and llama.llama_supports_gpu_offload():
-        layers = "all" if load.n_gpu_layers < 0 else str(load.n_gpu_layers)
-        return f"GPU ({layers} layers offloaded, split by {load.split_mode})"
-    reason = "n_gpu_layers is 0" if load.n_gpu_layers == 0 else "this build has no GPU support"
-    return f"CPU ({load.threads} threads; {reason})"
 
 
 def _run(rows: SequenceOf[tuple[int, int]]) -> list[tuple[int, int]]:

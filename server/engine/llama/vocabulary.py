@@ -20,7 +20,6 @@ class Vocabulary:
         self._model = model
         self._vocab = llama.llama_model_get_vocab(model)
         self.size = int(llama.llama_vocab_n_tokens(self._vocab))
-        self.trained_context_tokens = int(llama.llama_model_n_ctx_train(model))
         self.end_of_generation = frozenset(
             token for token in range(self.size) if llama.llama_vocab_is_eog(self._vocab, token)
         )

@@ -3,7 +3,8 @@
 import socket
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -121,6 +122,7 @@ class FakeEngine:
         context: int = 48,
         memory: int | None = None,
         interruptions: Iterable[int | None] = (),
+        trimmable: bool = True,
         **policy: Any,
     ) -> None:
         self.backend = FakeBackend(
@@ -130,6 +132,7 @@ class FakeEngine:
             memory=memory,
             interruptions=interruptions,
         )
+        self.backend.trimmable = trimmable
         self.socket, theirs = socket.socketpair()
         self._theirs = theirs
         self._loop = EngineLoop(
@@ -190,6 +193,63 @@ class FakeEngine:
 
     def _read(self, size: int) -> bytes:
         return self.socket.recv(size, socket.MSG_WAITALL)
+
+
+def make_gguf(path: Path, entries: Mapping[str, object]) -> Path:
+    """A GGUF with this key-value section and no tensors: counts, floats, truths, texts and lists."""
+    section = b"".join(_text(key) + _value(value) for key, value in entries.items())
+    path.write_bytes(struct.pack("<4sIQQ", b"GGUF", 3, 1, len(entries)) + section)
+    return path
+
+
+def _text(text: str) -> bytes:
+    return struct.pack("<Q", len(text.encode())) + text.encode()
+
+
+def _value(value: object) -> bytes:
+    kind, data = _typed(value)
+    return struct.pack("<I", kind) + data
+
+
+def _typed(value: object) -> tuple[int, bytes]:
+    match value:
+        case bool():
+            return 7, struct.pack("<?", value)
+        case int():
+            return (4, struct.pack("<I", value)) if value >= 0 else (5, struct.pack("<i", value))
+        case float():
+            return 12, struct.pack("<d", value)
+        case str():
+            return 8, _text(value)
+        case list():
+            pairs = [_typed(each) for each in value]
+            kind = pairs[0][0] if pairs else 4
+            return 9, struct.pack("<IQ", kind, len(pairs)) + b"".join(data for _, data in pairs)
+    raise TypeError(value)
+
+
+@pytest.fixture
+def write_gguf(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a GGUF of these keys and gives its path."""
+    return lambda entries, name="weights.gguf": make_gguf(tmp_path / name, entries)
+
+
+LLAMA: Mapping[str, object] = {
+    "general.architecture": "llama",
+    "llama.block_count": 32,
+    "llama.context_length": 131_072,
+    "llama.embedding_length": 4096,
+    "llama.feed_forward_length": 14_336,
+    "llama.attention.head_count": 32,
+    "llama.attention.head_count_kv": 8,
+    "tokenizer.ggml.tokens": ["a", "bc", ""],
+}
+
+
+@pytest.fixture
+def llama_keys() -> dict[str, object]:
+    """The keys of weights with the published shape of Llama 3 8B."""
+    return dict(LLAMA)
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,7 @@ def test_it_stays_within_its_bounds(most, steps, answering):
         budget.observe(prefilled=prefilled, answering=answers, step_s=step_s)
         allowed = budget.tokens(answering=answering)
         assert 0 <= allowed <= max(0, most - answering)
-        if 0 < answering:
+        if answering > 0:
             assert allowed >= min(64, max(0, most - answering))
         assert budget.tokens_per_s > 0
         assert budget.tokens(answering=0) == most

@@ -12,6 +12,7 @@ from server.engine.protocol import (
     Cancel,
     Load,
     LoadFailed,
+    Memory,
     Output,
     Policy,
     Ready,
@@ -22,8 +23,8 @@ from server.engine.protocol import (
 )
 from server.errors import EngineUnavailable, StartupError
 
-LOAD = Load("weights.gguf", 2, None, 1, 0, "none", "auto", "streams", Policy(64))
-READY = Ready("CPU", 128, 2, 0.1)
+LOAD = Load("weights.gguf", 2, None, 1, 0, "none", "auto", "f16", "streams", Policy(64))
+READY = Ready("CPU", 128, 2, 0.1, Memory(3, 2, 1))
 
 
 class Engine:

@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,7 @@ def reference(tokens: list[int], most: int) -> list[int]:
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(TEXTS, st.lists(st.integers(0, 40), max_size=6), st.integers(0, 8))
 def test_it_proposes_what_followed_last_time(tokens, lengths, most):
-    cuts = sorted(min(length, len(tokens)) for length in lengths) + [len(tokens)]
+    cuts = sorted(min(length, len(tokens)) for length in [*lengths, 40])
     lookup = PromptLookup(tokens[: cuts[0]])
     for cut in cuts:
         lookup.extend(tokens[:cut])
@@ -61,7 +62,7 @@ def test_a_long_answer_without_a_guess_changes_nothing():
     before = lookup.acceptance
     for _ in range(16_000):
         lookup.learn([], [1])
-    assert lookup.acceptance == before
+    assert lookup.acceptance == pytest.approx(before)
 
 
 def test_common_length_is_that_of_the_start():

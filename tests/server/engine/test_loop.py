@@ -1,6 +1,8 @@
+import random
 import socket
 from collections import Counter
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from server.engine.calibration import StepCost
 from server.engine.channel import Channel, ChannelClosed
 from server.engine.logit_rows import LogitRows
 from server.engine.loop import EngineLoop
-from server.engine.protocol import Cancel, Output, Policy, Sampling, Submit
+from server.engine.protocol import Cancel, Output, Policy, Priority, Sampling, Submit, Warm
 from server.engine.sampler import Sampler
 from server.grammar.compiler import compile_json_schema
 
@@ -225,3 +227,284 @@ def test_the_loop_ends_when_nobody_listens(make_engine, byte_tokenizer):
         EngineLoop(
             make_engine().backend, byte_tokenizer, Channel(theirs), Policy(8), StepCost(1.0, 0.2)
         ).run()
+
+
+LONG = 400
+BASE = random.Random(1).choices(range(251), k=300)
+CROWDS = st.lists(
+    st.tuples(
+        st.integers(0, 300),  # tokens of the common text
+        st.lists(st.integers(0, END), min_size=1, max_size=40),
+        st.integers(1, 24),
+        SAMPLINGS,
+        st.none() | st.sampled_from(GRAMMARS),
+        st.sampled_from(["", "a", "b"]),
+        st.sampled_from([0, 100, 200, 1000]),
+        st.sampled_from(Priority),
+        st.sampled_from([None, None, None, 0.0, 1e6]),
+        st.integers(0, 12),  # sent before this turn
+        st.none() | st.integers(0, 30),  # cancelled before this turn
+    ),
+    min_size=1,
+    max_size=8,
+)
+POLICIES = st.fixed_dictionaries(
+    {
+        "prefix_cache": st.sampled_from(["exact", "full", "off"]),
+        "speculate": st.booleans(),
+        "kept_bytes": st.sampled_from([0, 2000, 1 << 20]),
+        "slots": st.integers(1, 4),
+        "budget": st.sampled_from([3, 24, 100, 200, 512]),
+        "memory": st.sampled_from([None, None, 1]),
+        "interruptions": st.lists(st.none() | st.integers(0, 30), max_size=30),
+    }
+)
+
+
+def crowd(requests) -> list[Submit]:
+    return [
+        Submit(
+            number,
+            BASE[:common] + tail,
+            most,
+            sampling,
+            grammar,
+            tenant=tenant,
+            shared=min(shared, common),
+            priority=priority,
+            deadline_s=deadline_s,
+        )
+        for number, (
+            common,
+            tail,
+            most,
+            sampling,
+            grammar,
+            tenant,
+            shared,
+            priority,
+            deadline_s,
+            *_,
+        ) in enumerate(requests)
+    ]
+
+
+def alone(make_engine, asked: Submit, memory: int | None = None) -> Output:
+    """What a request is answered where nothing is shared or guessed."""
+    engine = make_engine(
+        slots=1, budget=512, context=LONG, memory=memory, prefix_cache="off", speculate=False
+    )
+    [answer] = engine.serve(msgspec.structs.replace(asked, deadline_s=None))
+    return answer
+
+
+@settings(max_examples=120, deadline=None, derandomize=True)
+@given(CROWDS, POLICIES)
+def test_what_is_shared_guessed_or_broken_off_changes_no_answer(make_engine, requests, policy):
+    submits = crowd(requests)
+    engine = make_engine(context=LONG, **policy)
+    cancelled: set[int] = set()
+    for turn in range(31):
+        for each in submits:
+            if requests[each.id][-2] == turn:
+                engine.send(each)
+            if requests[each.id][-1] == turn and requests[each.id][-2] <= turn:
+                engine.send(Cancel(each.id))
+                cancelled.add(each.id)
+        if engine.busy:
+            engine.turn()
+    engine.finish()
+
+    assert all(step.batch_tokens <= policy["budget"] for step in engine.steps)
+    assert all(step.running <= policy["slots"] for step in engine.steps)
+    assert all(step.accepted <= step.drafted for step in engine.steps)
+    assert all(step.kept_bytes <= policy["kept_bytes"] for step in engine.steps)
+    assert engine.steps[-1].leaks == 0
+    ends = Counter(output.id for step in engine.steps for output in step.outputs if output.finish)
+    answers = {answer.id: answer for answer in engine.answers()}
+    assert set(ends.values()) <= {1}
+    assert answers.keys() | cancelled == {each.id for each in submits}
+    for each in submits:
+        answer = answers.get(each.id)
+        if answer and answer.finish == "expired":
+            assert each.deadline_s == 0
+        elif answer:
+            assert answer == alone(make_engine, each, policy["memory"])
+
+
+@pytest.mark.parametrize("reuse", ["exact", "full"])
+@pytest.mark.parametrize("kept_bytes, tokens", [(0, 2 * 250), (1 << 20, 250 + 1)])
+def test_a_prompt_that_comes_again_is_not_computed_again(make_engine, reuse, kept_bytes, tokens):
+    engine = make_engine(budget=512, context=LONG, prefix_cache=reuse, kept_bytes=kept_bytes)
+    first, second = (Submit(number, BASE[:250], 1) for number in (1, 2))
+    assert engine.serve(first)[0].tokens == engine.serve(second)[1].tokens
+    assert engine.backend.prefilled == tokens
+
+
+def test_what_was_found_is_told_with_the_answer(make_engine):
+    engine = make_engine(budget=512, context=LONG)
+    for number in (1, 2):
+        engine.serve(Submit(number, BASE[:250], 4))
+    told = {output.id: output.cached for step in engine.steps for output in step.outputs}
+    assert told == {1: 0, 2: 249}
+    assert sum(step.reused for step in engine.steps) == 249
+
+
+def test_who_come_together_compute_what_they_share_once(make_engine):
+    engine = make_engine(slots=4, budget=512, context=LONG, kept_bytes=0)
+    engine.serve(*(Submit(number, BASE[:290] + [number] * 40, 1) for number in range(4)))
+    assert engine.backend.prefilled == 256 + 4 * 74
+
+
+def test_tenants_share_what_operators_wrote_alone(make_engine):
+    engine = make_engine(budget=512, context=LONG)
+    for number, (tenant, shared) in enumerate([("a", 140), ("b", 140), ("c", 0)]):
+        engine.serve(Submit(number, BASE, 1, tenant=tenant, shared=shared))
+    told = {output.id: output.cached for step in engine.steps for output in step.outputs}
+    assert told == {0: 0, 1: 128, 2: 0}
+
+
+@pytest.mark.parametrize("reuse", ["exact", "full"])
+def test_the_first_request_finds_what_was_warmed(make_engine, reuse):
+    engine = make_engine(budget=512, context=LONG, prefix_cache=reuse)
+    engine.serve(Warm(BASE[:290]))
+    assert engine.answers() == []
+    assert engine.steps[-1].leaks == 0
+    engine.serve(Submit(1, BASE + [7] * 40, 1, tenant="a", shared=280))
+    assert sum(step.reused for step in engine.steps) == 256
+
+
+@pytest.mark.parametrize("reuse", ["exact", "full", "off"])
+def test_nobody_is_told_of_what_is_warmed_again(make_engine, reuse):
+    engine = make_engine(budget=512, context=LONG, prefix_cache=reuse)
+    engine.serve(Submit(1, BASE[:257], 1, shared=257))
+    engine.serve(Warm(BASE[:290]))
+    engine.serve(Warm(BASE[:290]), Warm(BASE[:257]), Warm(BASE[:129]))
+    assert {output.id for step in engine.steps for output in step.outputs} == {1}
+    assert engine.steps[-1].leaks == 0
+
+
+def test_what_fits_no_block_is_not_warmed(make_engine):
+    engine = make_engine()
+    engine.serve(Warm([1, 2, 3]))
+    assert engine.backend.prefilled == 0
+
+
+class Clock:
+    """Time that passes where somebody says so."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("server.engine.loop.time", clock)
+    monkeypatch.setattr("server.engine.intake.time", clock)
+    return clock
+
+
+ENDLESS = "start: /[a-z]{99}/"
+
+
+def test_an_answer_that_is_too_late_is_ended(make_engine, clock):
+    engine = make_engine(slots=1, context=200)
+    engine.send(submit(1, max_tokens=90, grammar=ENDLESS, deadline_s=5.0))
+    engine.send(submit(2, max_tokens=90, grammar=ENDLESS, deadline_s=3.0))
+    engine.send(submit(3, max_tokens=4, grammar=ENDLESS, deadline_s=9.0))
+    ends = {}
+    while engine.busy:
+        ends |= {output.id: (output.finish, clock.now_s) for output in engine.turn().outputs if output.finish}
+        clock.now_s += 0.5
+    assert ends[2] == ("expired", 3.0), "while it waited"
+    assert ends[1] == ("expired", 5.0), "while it ran"
+    assert ends[3][0] == "length"
+    assert 5 < len(engine.answers()[1].tokens) < 90
+    assert engine.steps[-1].leaks == 0
+
+
+def test_a_deadline_that_passed_before_is_told(make_engine):
+    assert [each.finish for each in make_engine().serve(submit(1, deadline_s=-1.0))] == ["expired"]
+
+
+def test_a_deadline_after_the_end_is_no_matter(make_engine, clock):
+    engine = make_engine()
+    engine.serve(submit(1, max_tokens=1, deadline_s=5.0), submit(2, "", deadline_s=5.0))
+    clock.now_s = 10.0
+    engine.serve(submit(3, max_tokens=1))
+    ends = Counter(output.id for step in engine.steps for output in step.outputs if output.finish)
+    assert ends == {1: 1, 2: 1, 3: 1}
+
+
+def test_the_urgent_go_before_those_who_came_earlier(make_engine):
+    engine = make_engine(slots=1)
+    order = [Priority.BULK, Priority.NORMAL, Priority.INTERACTIVE]
+    answers = engine.serve(*(submit(number, priority=priority) for number, priority in enumerate(order)))
+    assert [answer.id for answer in answers] == [2, 1, 0]
+
+
+def test_who_is_waited_for_is_hurried(make_engine):
+    engine = make_engine(slots=3, budget=50, context=LONG, aging_s=1000.0)
+    engine.send(Submit(1, BASE, 1, priority=Priority.BULK))
+    engine.turn()
+    engine.send(Submit(2, BASE[::-1], 1, priority=Priority.NORMAL))
+    engine.send(Submit(3, BASE, 1, priority=Priority.INTERACTIVE))
+    engine.finish()
+    assert [answer.id for answer in engine.answers()][-1] == 2
+
+
+REPETITIVE = [
+    pytest.param({"sampling": Sampling(logit_bias={END: -100.0})}, id="greedy"),
+    pytest.param({"sampling": Sampling(temperature=0.05, seed=4, logit_bias={END: -100.0})}, id="drawn"),
+    pytest.param({"sampling": Sampling(logprobs=2, logit_bias={END: -100.0})}, id="logprobs"),
+    pytest.param({"grammar": "start: /[a-f]{100}/"}, id="grammar"),
+    pytest.param(
+        {
+            "grammar": 'start: ("ab" /[c-f]/ "gh")*',
+            "sampling": Sampling(temperature=0.05, seed=4, logit_bias={END: -100.0}),
+        },
+        id="forced",
+    ),
+]
+
+
+@pytest.mark.parametrize("fields", REPETITIVE)
+@pytest.mark.parametrize("budget", [9, 64])
+def test_what_repeats_itself_is_guessed(make_engine, fields, budget):
+    asked = submit(1, max_tokens=100, **fields)
+    plain, quick = (
+        make_engine(budget=budget, context=200, memory=1, speculate=speculate) for speculate in (False, True)
+    )
+    assert quick.serve(asked) == plain.serve(asked)
+    assert sum(step.drafted for step in plain.steps) == 0
+    assert sum(step.accepted for step in quick.steps) > 15
+    assert len(quick.steps) < len(plain.steps) - 10
+    logprobs = [
+        [each for step in engine.steps for output in step.outputs for each in output.logprobs or []]
+        for engine in (plain, quick)
+    ]
+    assert logprobs[0] == logprobs[1]
+
+
+def test_what_does_not_repeat_itself_is_not_guessed_for_long(make_engine):
+    engine = make_engine(budget=64, context=LONG)
+    engine.serve(Submit(1, [1, 2, 3] * 50, 200, Sampling(logit_bias={END: -100.0})))
+    assert sum(step.drafted for step in engine.steps) < 40
+
+
+def test_a_step_that_is_broken_off_is_taken_again(make_engine):
+    asked = [submit(number, "a prompt " * number, max_tokens=12) for number in (1, 2)]
+    broken = make_engine(interruptions=[3, 0, None, 1, 5, None, 2, 0, 0, 1] * 3)
+    assert broken.serve(*asked) == make_engine().serve(*asked)
+    assert broken.steps[-1].leaks == 0
+
+
+def test_weights_that_cannot_take_back_share_and_guess_nothing(make_engine):
+    engine = make_engine(budget=64, context=LONG, memory=1, trimmable=False)
+    for number in (1, 2):
+        engine.serve(Submit(number, BASE, 30))
+    assert sum(step.reused + step.drafted for step in engine.steps) == 0

@@ -44,7 +44,7 @@ def found(cache: PrefixCache, tokens: list[int], **fields) -> int:
 def test_of_the_same_prompt_all_but_the_last_token_is_taken(reuse, length):
     cache = PrefixCache(reuse, PLENTY)
     assert keep(cache, computed(TEXT[:length])) == length - 1
-    assert found(cache, TEXT[: length - 1] + [OTHER]) == length - 1
+    assert found(cache, [*TEXT[: length - 1], OTHER]) == length - 1
 
 
 @pytest.mark.parametrize("common", [31, 32, 100, 127, 128, 200, 256, 400])
@@ -101,7 +101,7 @@ def test_what_is_there_is_preferred_to_what_will_be():
 def test_what_is_there_is_preferred_though_it_has_less_in_common():
     cache = PrefixCache("exact", PLENTY)
     cache.begin(sequence(TEXT[:300] + [OTHER] * 300))
-    keep(cache, computed(TEXT[:280] + [OTHER] * 300))
+    keep(cache, computed(TEXT[:256] + [OTHER] * 300))
     match = cache.find(sequence(TEXT[:600]))
     assert match is not None
     assert (match.length, match.ready) == (256, True)

@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,14 +65,14 @@ def test_classes_go_before_each_other():
     assert order(waiting) == [3, 2, 4, 1]
 
 
-def test_waiting_raises_by_one_class_after_the_other():
-    old = sequence(1, "old", Priority.BULK)
+@pytest.mark.parametrize("now_s, expected", [(19.0, [3, 2, 1]), (21.0, [3, 1, 2]), (41.0, [1, 3, 2])])
+def test_waiting_raises_by_one_class_after_the_other(now_s, expected):
     waiting = queue(
-        old, sequence(2, "new", submitted_s=45), sequence(3, "new", Priority.INTERACTIVE, submitted_s=45)
+        sequence(1, "old", Priority.BULK),
+        sequence(2, "new", submitted_s=now_s),
+        sequence(3, "newer", Priority.INTERACTIVE, submitted_s=now_s),
     )
-    assert order(waiting, 19) == [3, 2, 1]
-    assert order(waiting, 21) == [3, 1, 2]
-    assert order(waiting, 41)[0] == 1
+    assert order(waiting, now_s) == expected
 
 
 def test_a_flood_delays_nobody_else():

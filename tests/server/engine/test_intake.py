@@ -1,0 +1,85 @@
+import math
+
+import pytest
+
+from server.engine.blocks import BLOCK_TOKENS
+from server.engine.intake import Intake, Refused
+from server.engine.protocol import Priority, Sampling, Submit, Warm
+from server.grammar.compiler import compile_json_schema
+
+END = 256
+CONTEXT = 512
+FIXED = compile_json_schema({"const": "fixed"}).text
+
+
+@pytest.fixture
+def intake(make_backend, byte_tokenizer) -> Intake:
+    return Intake(make_backend(context_tokens=CONTEXT), byte_tokenizer, speculate=True)
+
+
+def refusal(intake: Intake, submit: Submit):
+    with pytest.raises(Refused) as caught:
+        intake.sequence(submit)
+    return caught.value.output
+
+
+def test_a_request_becomes_a_sequence(intake):
+    asked = Submit(7, [1, 2, 3], 5, tenant="ward", shared=2, priority=Priority.BULK)
+    made = intake.sequence(asked)
+    assert (made.id, made.tokens, made.prompt_length, made.max_tokens) == (7, [1, 2, 3], 3, 5)
+    assert (made.tenant, made.shared, made.priority) == ("ward", 2, Priority.BULK)
+    assert (made.slot, made.cached, made.finish) == (-1, 0, None)
+    assert asked.tokens is not made.tokens
+
+
+@pytest.mark.parametrize("length, most", [(0, 5), (5, 0), (5, -1), (CONTEXT, 1), (1, CONTEXT)])
+def test_what_does_not_fit_is_rejected(intake, length, most):
+    answer = refusal(intake, Submit(7, [1] * length, most))
+    assert (answer.id, answer.finish, answer.tokens) == (7, "rejected", [])
+
+
+@pytest.mark.parametrize("token", [-1, END + 1, 2**31])
+def test_what_is_no_token_is_rejected(intake, token):
+    assert refusal(intake, Submit(7, [1, token, 2], 5)).finish == "rejected"
+    assert refusal(intake, Submit(7, [1], 5, Sampling(logit_bias={token: 1.0}))).finish == "rejected"
+
+
+@pytest.mark.parametrize("bias", [101.0, -math.inf, math.nan])
+def test_a_bias_beyond_reason_is_rejected(intake, bias):
+    assert refusal(intake, Submit(7, [1], 5, Sampling(logit_bias={1: bias}))).finish == "rejected"
+
+
+def test_a_broken_grammar_is_told(intake):
+    assert refusal(intake, Submit(7, [1], 5, grammar="no grammar")).finish == "grammar_error"
+
+
+def test_what_a_grammar_forces_at_once_is_there_at_once(intake):
+    made = intake.sequence(Submit(7, [1], 5, grammar='start: "ab" /[cd]/'))
+    assert (made.tokens, made.generated, made.finish) == ([1, *b"ab"], 2, None)
+    assert intake.sequence(Submit(7, [1], 50, grammar=FIXED)).finish == "stop"
+    assert intake.sequence(Submit(7, [1], 3, grammar=FIXED)).finish == "length"
+
+
+def test_where_logprobs_are_asked_for_every_token_is_sampled(intake):
+    made = intake.sequence(Submit(7, [1], 50, Sampling(logprobs=1), grammar=FIXED))
+    assert (made.generated, made.finish) == (0, None)
+
+
+@pytest.mark.parametrize("speculate, trimmable", [(True, True), (True, False), (False, True)])
+def test_drafts_need_a_backend_that_can_take_them_back(make_backend, byte_tokenizer, speculate, trimmable):
+    backend = make_backend()
+    backend.trimmable = trimmable
+    made = Intake(backend, byte_tokenizer, speculate=speculate).sequence(Submit(7, [1], 5))
+    assert (made.lookup is not None) == (speculate and trimmable)
+
+
+@pytest.mark.parametrize("length, blocks", [(129, 1), (256, 1), (257, 2), (300, 2), (CONTEXT, 3)])
+def test_whole_blocks_are_warmed(intake, length, blocks):
+    made = intake.warm_up(Warm([1] * length), -3)
+    assert (made.id, made.warming, made.prefill_length) == (-3, True, blocks * BLOCK_TOKENS)
+    assert made.shared >= made.prefill_length
+
+
+@pytest.mark.parametrize("length", [0, 1, 128, CONTEXT + 1, 5000])
+def test_what_cannot_be_warmed_is_left(intake, length):
+    assert intake.warm_up(Warm([1] * length), -1) is None
