@@ -15,6 +15,7 @@ InfirmaryError
 │   ├── EngineUnavailable     no engine, or it died under the request
 │   ├── PrivacyUnavailable    identifiers could not be looked for
 │   ├── AuditUnavailable      the request could not be recorded
+│   ├── ShuttingDown          the service ends
 │   └── Overloaded            429: the queue is full
 └── GenerationFailed          500: the engine could not finish the answer as it was promised
 """
@@ -126,6 +127,15 @@ class AuditUnavailable(Unavailable):
     """The request could not be recorded, so it was not answered."""
 
     code = "audit_unavailable"
+
+
+class ShuttingDown(Unavailable):
+    """The service ends: it takes nothing new, and what its grace was too short for was not answered."""
+
+    code = "shutting_down"
+
+    def __init__(self) -> None:
+        super().__init__("the server is shutting down; send the request again", retry_after_s=5)
 
 
 class Overloaded(Unavailable):

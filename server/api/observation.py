@@ -7,6 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.api.disconnect import CLIENT_GONE
 from server.api.errors import unexpected_response
+from server.drain import Drain
 from server.inference.audit import new_request_id
 from server.metrics import Metrics
 
@@ -18,9 +19,10 @@ logger = logging.getLogger(__name__)
 class Observation:
     """ASGI middleware around everything else."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, drain: Drain) -> None:
         self._app = app
         self._metrics = metrics
+        self._drain = drain
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -37,6 +39,8 @@ class Observation:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                if self._drain.begun:  # what this client asks next is for another server
+                    message["headers"].append((b"connection", b"close"))
             await send(message)
 
         try:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from server.engine.client import EngineClient
 from server.engine.protocol import Load, Output, Ready, Sampling, Step
-from server.errors import EngineUnavailable, StartupError
+from server.errors import EngineUnavailable, ShuttingDown, StartupError
 
 _LONGEST_PAUSE_S = 30.0
 _GRACE_S = 5.0
@@ -60,6 +60,11 @@ class EngineSupervisor:
         ready = await self._launch()
         self._watch = asyncio.create_task(self._supervise(), name="engine-supervisor")
         return ready
+
+    def abort(self) -> None:
+        """End every open request with ShuttingDown, and take no other: `stop` comes next."""
+        if self._client:
+            self._client.abort(ShuttingDown)
 
     async def stop(self) -> None:
         """End the engine and wait until its memory is back."""

@@ -9,7 +9,7 @@ import pytest
 from server.engine.channel import HEADER, Channel
 from server.engine.client import EngineClient
 from server.engine.protocol import Cancel, Load, LoadFailed, Output, Ready, Sampling, Step, Submit, ToEngine
-from server.errors import EngineUnavailable, StartupError
+from server.errors import EngineUnavailable, ShuttingDown, StartupError
 
 LOAD = Load("weights.gguf", 2, None, 64, 1, 0, "none", "auto")
 READY = Ready("CPU", 128, 2, 0.1)
@@ -193,6 +193,16 @@ async def test_a_dead_engine_takes_no_request(pair):
     await asyncio.gather(open_request, return_exceptions=True)
     with pytest.raises(EngineUnavailable):
         await collect(generate(client, 2))
+    assert client.open_requests == 0
+
+
+async def test_an_abort_ends_open_requests_and_refuses_others_with_its_reason(pair):
+    client, _, _ = pair
+    [task] = await begin(generate(client, 1))
+    client.abort(ShuttingDown)
+    for request in (task, collect(generate(client, 2))):
+        with pytest.raises(ShuttingDown):
+            await request
     assert client.open_requests == 0
 
 
