@@ -80,6 +80,9 @@ class JsonSchemaFormat(Strict):
     json_schema: NamedSchema
 
 
+ServiceTier = Literal["default", "flex", "priority"]
+
+
 ResponseFormat = Annotated[TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")]
 
 
@@ -103,6 +106,7 @@ class ChatCompletionRequest(Strict):
     stream_options: StreamOptions | None = None
     response_format: ResponseFormat | None = None
     n: Literal[1] | None = None
+    service_tier: Literal["auto", "default", "flex", "priority"] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "ChatCompletionRequest":
@@ -160,6 +164,7 @@ class ChatCompletion(BaseModel):
     created: int
     model: str
     system_fingerprint: str
+    service_tier: ServiceTier
     choices: list[Choice]
     usage: Usage
 
@@ -187,6 +192,7 @@ class ChatCompletionChunk(BaseModel):
     created: int
     model: str
     system_fingerprint: str
+    service_tier: ServiceTier
     choices: list[ChunkChoice]
     usage: Usage | None = None
 

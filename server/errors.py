@@ -17,6 +17,7 @@ InfirmaryError
 │   ├── AuditUnavailable      the request could not be recorded
 │   ├── ShuttingDown          the service ends
 │   └── Overloaded            429: the queue is full
+├── DeadlineExceeded          504: the answer was not ready in the time that its caller gave
 └── GenerationFailed          500: the engine could not finish the answer as it was promised
 """
 
@@ -143,6 +144,16 @@ class Overloaded(Unavailable):
 
     status = 429
     code = "overloaded"
+
+
+class DeadlineExceeded(InfirmaryError):
+    """The answer was not ready in the time that the caller, or `limits.request_timeout_s`, gave."""
+
+    status = 504
+    code = "deadline_exceeded"
+
+    def __init__(self) -> None:
+        super().__init__("the answer was not ready in time; allow more, or ask for less")
 
 
 class GenerationFailed(InfirmaryError):

@@ -14,6 +14,7 @@ from schemas.openai import (
     Choice,
     JsonObjectFormat,
     JsonSchemaFormat,
+    ServiceTier,
     Usage,
 )
 from server.api.disconnect import unless_disconnected
@@ -21,25 +22,35 @@ from server.api.errors import body_of
 from server.api.guard import guarded_router, principal_of
 from server.api.services import services_of
 from server.api.streaming import DONE, EventStream, event
+from server.api.urgency import PRIORITY_HEADER, Asked, AskedUrgency
 from server.auth import Scope
-from server.engine.protocol import Sampling
-from server.errors import InfirmaryError, InvalidGrammar
+from server.engine.protocol import Priority, Sampling
+from server.errors import InfirmaryError, InvalidGrammar, InvalidRequest
 from server.grammar.compiler import ANY_OBJECT
 from server.inference.constraint import Constraint, SchemaConstraint
 from server.inference.generation import Generation
-from server.inference.request import GenerationRequest, Message
+from server.inference.request import GenerationRequest, Message, Urgency
 
 PATH = "/v1/chat/completions"
 
 Opening = AbstractAsyncContextManager[Generation]
 
+_TIERS: dict[Priority, ServiceTier] = {
+    Priority.INTERACTIVE: "priority",
+    Priority.NORMAL: "default",
+    Priority.BULK: "flex",
+}
+_PRIORITIES: dict[str, Priority] = {tier: priority for priority, tier in _TIERS.items()}
+
 router = guarded_router(Scope.CHAT, tags=["OpenAI"])
 
 
 @router.post(PATH, response_model=ChatCompletion)
-async def create_chat_completion(request: Request, body: ChatCompletionRequest) -> Response:
+async def create_chat_completion(
+    request: Request, body: ChatCompletionRequest, headers: AskedUrgency
+) -> Response:
     """Answer a conversation, at once or as a stream of server-sent events."""
-    asked = _generation_request(body, request.state.request_id)
+    asked = _generation_request(body, request.state.request_id, _urgency(body, headers))
     opening = services_of(request).inference.generate(asked, principal_of(request))
     work = _stream(opening, include_usage=_wants_usage(body)) if body.stream else _complete(opening)
     try:
@@ -91,7 +102,18 @@ async def _events(
     yield DONE
 
 
-def _generation_request(body: ChatCompletionRequest, request_id: str) -> GenerationRequest:
+def _urgency(body: ChatCompletionRequest, headers: Asked) -> Urgency:
+    """Somebody watches a stream: unless it is said otherwise, it goes first."""
+    tier = _PRIORITIES.get(body.service_tier or "auto")
+    if tier is not None and headers.priority not in (None, tier):
+        raise InvalidRequest(
+            f"service_tier and the header {PRIORITY_HEADER} contradict each other", param="service_tier"
+        )
+    default = Priority.INTERACTIVE if body.stream else Priority.NORMAL
+    return headers.urgency(default if tier is None else tier)
+
+
+def _generation_request(body: ChatCompletionRequest, request_id: str, urgency: Urgency) -> GenerationRequest:
     messages = tuple(
         Message("system" if each.role == "developer" else each.role, each.text) for each in body.messages
     )
@@ -113,6 +135,7 @@ def _generation_request(body: ChatCompletionRequest, request_id: str) -> Generat
         max_tokens=body.answer_tokens,
         stop=body.stop_strings,
         constraint=_constraint(body),
+        urgency=urgency,
     )
 
 
@@ -130,6 +153,7 @@ def _head(generation: Generation) -> dict[str, Any]:
         "created": int(time.time()),
         "model": generation.weights.version,
         "system_fingerprint": generation.weights.digest[:16],
+        "service_tier": _TIERS[generation.priority],
     }
 
 

@@ -17,6 +17,7 @@ from server.errors import InfirmaryError, InvalidRequest, NotFound
 
 _OPENAI_PREFIX = "/v1/"
 _PROBLEM_PREFIXES = ("/v1/clinical/",)
+_PLACES = ("body", "header")
 _LONGEST_PLACE = 10
 _FIELD_NAME = re.compile(r"[a-z][a-zA-Z_]{0,40}")
 
@@ -99,7 +100,7 @@ def unexpected_response(path: str) -> Response:
 def explain(errors: Sequence[Any]) -> InvalidRequest:
     """The first fault that Pydantic found, in one sentence, naming the field."""
     fault = errors[0]
-    place = [part for part in fault["loc"] if part != "body"][:_LONGEST_PLACE]
+    place = [*fault["loc"][fault["loc"][0] in _PLACES :]][:_LONGEST_PLACE]
     if fault["type"] == "json_invalid":
         return InvalidRequest(f"the body is not valid JSON: {fault['ctx']['error']} at character {place[-1]}")
     param = ".".join(map(str, place)) or None

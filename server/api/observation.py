@@ -1,4 +1,7 @@
-"""Counts, times and logs every request, by route and never by content; gives each the id of its audit."""
+"""Counts, times and logs every request, by route and never by content.
+
+It gives each the id of its audit, and says when it arrived (`arrived_s`, on the monotonic clock).
+"""
 
 import logging
 import time
@@ -30,7 +33,7 @@ class Observation:
             await self._app(scope, receive, send)
             return
         request_id = new_request_id()
-        scope.setdefault("state", {})["request_id"] = request_id
+        scope.setdefault("state", {}).update(request_id=request_id, arrived_s=time.monotonic())
         status = CLIENT_GONE
         started = time.perf_counter()
 

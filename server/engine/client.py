@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 import msgspec
 
 from server.engine.channel import HEADER
+from server.engine.job import Job
 from server.engine.protocol import (
     Cancel,
     FromEngine,
@@ -15,9 +16,7 @@ from server.engine.protocol import (
     LoadFailed,
     Output,
     Ready,
-    Sampling,
     Step,
-    Submit,
     ToEngine,
 )
 from server.errors import EngineUnavailable, StartupError, Unavailable
@@ -71,16 +70,14 @@ class EngineClient:
         finally:
             self._end()
 
-    async def generate(
-        self, tokens: list[int], *, max_tokens: int, sampling: Sampling, grammar: str | None
-    ) -> AsyncGenerator[Output, None]:
+    async def generate(self, job: Job) -> AsyncGenerator[Output, None]:
         """Yield outputs as steps bring them; the last has `finish`. Closing it early cancels the request."""
         request_id = next(self._ids)
         queue: asyncio.Queue[Output | None] = asyncio.Queue()
         self._outputs[request_id] = queue
         finished = False
         try:
-            self._send(Submit(request_id, tokens, max_tokens, sampling, grammar))
+            self._send(job.submit(request_id))
             while not finished:
                 output = await queue.get()
                 if output is None:

@@ -6,8 +6,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Literal
 
-from server.engine.protocol import Output
-from server.errors import GenerationFailed
+from server.engine.protocol import Output, Priority
+from server.errors import DeadlineExceeded, EngineUnavailable, GenerationFailed
 from server.inference.text import Detokenizer, StopMatcher, TextStage
 from server.inference.weights import LoadedWeights
 from server.metrics import Metrics
@@ -24,6 +24,7 @@ class Generation:
     weights: LoadedWeights
     deidentified: Deidentified
     prompt_tokens: int
+    priority: Priority
     outputs: AsyncGenerator[Output, None]
     restorer: TextStage | None
     stops: StopMatcher
@@ -33,7 +34,7 @@ class Generation:
     started_s: float = field(default_factory=time.perf_counter)
 
     async def __aiter__(self) -> AsyncGenerator[str, None]:
-        """Yield non-empty pieces; raises GenerationFailed, EngineUnavailable."""
+        """Yield non-empty pieces; raises GenerationFailed, DeadlineExceeded, Unavailable."""
         detokenizer = Detokenizer(self.weights.vocabulary)
         async with aclosing(self.outputs) as outputs:
             async for output in outputs:
@@ -70,5 +71,9 @@ class Generation:
     def _check(self, output: Output) -> None:
         if output.finish in ("stop", "length"):
             self.finish_reason = output.finish
+        elif output.finish == "expired":
+            raise DeadlineExceeded
+        elif output.finish == "aborted":
+            raise EngineUnavailable("the engine gave this request up; send it again")
         elif output.finish is not None:
             raise GenerationFailed(f"the engine could not finish the answer: {output.detail}")

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from models.audit_record import Outcome
 from server.auth import Principal
-from server.errors import InfirmaryError
+from server.engine.job import Job
+from server.errors import DeadlineExceeded, InfirmaryError
 from server.grammar.compiler import Grammar
 from server.inference.admission import Admission, answer_budget
 from server.inference.audit import Auditor, AuditSubject, AuditTrail
@@ -37,7 +38,8 @@ class Inference:
         """Open one answer; when the block is left without error its audit record is closed.
 
         Raises before anything reaches the engine: Overloaded, WeightsNotFound, PrivacyUnavailable,
-        InvalidRequest, ContextExceeded, InvalidGrammar, EngineUnavailable, AuditUnavailable.
+        InvalidRequest, ContextExceeded, InvalidGrammar, DeadlineExceeded, EngineUnavailable,
+        AuditUnavailable.
         """
         with self._admitted():
             async with self._generate(request, principal) as generation:
@@ -56,13 +58,19 @@ class Inference:
             weights.context_tokens,
         )
         grammar = await self._constrain(request, deidentified)
+        if request.urgency.expired:
+            raise DeadlineExceeded
         with self._held(len(tokens)):
-            outputs = weights.engine.generate(
-                tokens,
+            job = Job(
+                tokens=tokens,
                 max_tokens=max_tokens,
                 sampling=request.sampling,
                 grammar=grammar.text if grammar else None,
+                tenant=principal.tenant,
+                priority=request.urgency.priority,
+                expires_s=request.urgency.expires_s,
             )
+            outputs = weights.engine.generate(job)
             subject = _subject(request, principal, weights)
             trail = await self.auditor.begin(subject, request_id=request.request_id)
             generation = Generation(
@@ -70,6 +78,7 @@ class Inference:
                 weights=weights,
                 deidentified=deidentified,
                 prompt_tokens=len(tokens),
+                priority=request.urgency.priority,
                 outputs=outputs,
                 restorer=deidentified.vault.restorer(json=grammar is not None) if request.restore else None,
                 stops=StopMatcher(request.stop),

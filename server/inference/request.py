@@ -1,9 +1,10 @@
 """What the routes and the clinical tasks ask of the path."""
 
+import time
 from dataclasses import dataclass
 from typing import Literal
 
-from server.engine.protocol import Sampling
+from server.engine.protocol import Priority, Sampling
 from server.inference.constraint import Constraint
 
 GREEDY = Sampling()
@@ -18,6 +19,19 @@ class Message:
     role: Role
     text: str
     from_caller: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Urgency:
+    """Who is served first, and when the answer is of no more use, in seconds of the monotonic clock."""
+
+    priority: Priority = Priority.NORMAL
+    expires_s: float | None = None
+
+    @property
+    def expired(self) -> bool:
+        """Whether it is too late already."""
+        return self.expires_s is not None and time.monotonic() >= self.expires_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +51,7 @@ class GenerationRequest:
     stop: tuple[str, ...] = ()
     constraint: Constraint | None = None
     restore: bool = True
+    urgency: Urgency = Urgency()
     task: str | None = None
     prompt_hash: str | None = None
     schema_version: str | None = None

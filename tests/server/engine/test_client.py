@@ -8,6 +8,7 @@ import pytest
 
 from server.engine.channel import HEADER, Channel
 from server.engine.client import EngineClient
+from server.engine.job import Job
 from server.engine.protocol import Cancel, Load, LoadFailed, Output, Ready, Sampling, Step, Submit, ToEngine
 from server.errors import EngineUnavailable, ShuttingDown, StartupError
 
@@ -63,7 +64,7 @@ async def pair(unloaded) -> AsyncIterator[tuple[EngineClient, Engine, list[Step]
 
 
 def generate(client: EngineClient, *tokens: int) -> AsyncIterator[Output]:
-    return client.generate(list(tokens), max_tokens=9, sampling=Sampling(seed=3), grammar="start: /a/")
+    return client.generate(Job(list(tokens), 9, Sampling(seed=3), "start: /a/"))
 
 
 async def collect(outputs: AsyncIterator[Output]) -> list[Output]:

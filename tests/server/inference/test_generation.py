@@ -4,8 +4,8 @@ from types import SimpleNamespace
 import pytest
 from prometheus_client import CollectorRegistry
 
-from server.engine.protocol import Output
-from server.errors import EngineUnavailable, GenerationFailed
+from server.engine.protocol import Output, Priority
+from server.errors import DeadlineExceeded, EngineUnavailable, GenerationFailed
 from server.inference.generation import Generation
 from server.inference.text import StopMatcher
 from server.metrics import Metrics
@@ -51,6 +51,7 @@ def generation(outputs: Outputs, *, stop: tuple[str, ...] = (), restore: bool = 
         weights=SimpleNamespace(vocabulary=Bytes()),
         deidentified=DEIDENTIFIED,
         prompt_tokens=3,
+        priority=Priority.NORMAL,
         outputs=outputs.iterator,
         restorer=DEIDENTIFIED.vault.restorer() if restore else None,
         stops=StopMatcher(stop),
@@ -103,6 +104,12 @@ async def test_a_character_cut_off_by_the_end_is_replaced():
 async def test_an_answer_that_cannot_be_vouched_for_is_none(finish):
     with pytest.raises(GenerationFailed, match="why"):
         await generation(Outputs(said("a"), said("", finish, "why"))).text()
+
+
+@pytest.mark.parametrize("finish, error", [("expired", DeadlineExceeded), ("aborted", EngineUnavailable)])
+async def test_what_the_engine_gives_up_is_told(finish, error):
+    with pytest.raises(error):
+        await generation(Outputs(said("a"), said("", finish))).text()
 
 
 async def test_the_engines_own_error_comes_through():
