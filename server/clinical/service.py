@@ -50,7 +50,8 @@ class ClinicalService:
         )
         try:
             async with self.inference.generate(request, principal) as generation:
-                document = _document(task, await generation.text(), generation)
+                (answer,) = await generation.whole()
+                document = _document(task, answer.text, generation)
                 return _answer(task, document, generation)
         except ContextExceeded as error:
             raise ContextExceeded(error.message, param="text") from None

@@ -38,14 +38,15 @@ class Urgency:
 class GenerationRequest:
     """A request in the words of neither HTTP nor the engine.
 
-    `max_tokens` is what the caller asks for, `most_tokens` the limit where the caller asks for none. Without
-    `restore` the answer keeps its pseudonyms.
+    `answers` is how many are wanted. `max_tokens` is what the caller asks for of each, `most_tokens` the
+    limit where the caller asks for none. Without `restore` the answer keeps its pseudonyms.
     """
 
     route: str
     model: str
     messages: tuple[Message, ...]
     sampling: Sampling = GREEDY
+    answers: int = 1
     max_tokens: int | None = None
     most_tokens: int | None = None
     stop: tuple[str, ...] = ()

@@ -43,7 +43,7 @@ class Bytes:
 
     size = VOCABULARY
 
-    def piece(self, token: int) -> bytes:
+    def piece(self, token: int, special: bool = False) -> bytes:
         return bytes([token])
 
 
