@@ -3,14 +3,16 @@
 It gives each the id of its audit, and says when it arrived (`arrived_s`, on the monotonic clock).
 """
 
+import asyncio
 import logging
 import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.api.disconnect import CLIENT_GONE
-from server.api.errors import unexpected_response
+from server.api.errors import error_response
 from server.drain import Drain
+from server.errors import InfirmaryError, ShuttingDown
 from server.inference.audit import new_request_id
 from server.metrics import Metrics
 
@@ -48,10 +50,15 @@ class Observation:
 
         try:
             await self._app(scope, receive, sending)
+        except asyncio.CancelledError:  # the server has waited for this one long enough
+            if status == CLIENT_GONE:  # nothing was sent yet
+                await error_response(ShuttingDown(), scope["path"])(scope, receive, sending)
+            raise
         except Exception:
             logger.exception("unexpected error", extra={"request_id": request_id})
             if status == CLIENT_GONE:  # nothing was sent yet
-                await unexpected_response(scope["path"])(scope, receive, sending)
+                unexpected = InfirmaryError("an unexpected error occurred; it was logged")
+                await error_response(unexpected, scope["path"])(scope, receive, sending)
         finally:
             self._record(scope, request_id, status, time.perf_counter() - started)
 

@@ -125,3 +125,19 @@ async def test_a_second_signal_ends_at_once(stopping, client, audit_rows, number
     await assert_told_to_come_again(stopping, audit_rows, whole, stream)
     assert seconds < 3.5
     assert "Traceback" not in stopping.log
+
+
+@pytest.mark.parametrize("drain_s", ["1"])
+async def test_a_body_that_does_not_come(stopping, client) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(30)
+
+    headers = {"Content-Type": "application/json"}
+    asking = asyncio.create_task(client.post(CHAT, content=body(), headers=headers))
+    await asyncio.sleep(0.5)
+    stopping.process.terminate()
+    assert await asyncio.to_thread(stopping.process.wait, 6) == 0
+    answer = await asking
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "shutting_down"
