@@ -3,6 +3,7 @@
 Source: the OpenAI API reference, chat completions. What is not declared here is refused by name.
 """
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, JsonValue, model_validator
@@ -10,6 +11,12 @@ from pydantic import BaseModel, BeforeValidator, Field, JsonValue, model_validat
 from schemas.base import Strict
 
 MAX_STOP_STRINGS = 16
+MAX_ANSWERS = 8
+MAX_BIASED_TOKENS = 1024
+MAX_TOP_LOGPROBS = 20
+MAX_BIAS = 100
+
+_TOKEN_ID = re.compile(r"[0-9]{1,9}")
 
 
 class TextPart(Strict):
@@ -46,6 +53,22 @@ class ChatMessage(Strict):
         return "".join(part.text for part in self.content)
 
 
+def _as_token_ids(bias: Any) -> Any:
+    """The errors name no key: what a caller may have written there by mistake is not said again."""
+    if not isinstance(bias, dict) or len(bias) > MAX_BIASED_TOKENS:
+        raise ValueError(f"an object of at most {MAX_BIASED_TOKENS} token ids is expected")
+    if not all(isinstance(key, str) and _TOKEN_ID.fullmatch(key) for key in bias):
+        raise ValueError("every key must be a token id in decimal digits")
+    if not all(type(value) in (int, float) and abs(value) <= MAX_BIAS for value in bias.values()):
+        raise ValueError(f"every value must be a number from -{MAX_BIAS} to {MAX_BIAS}")
+    return {int(key): float(value) for key, value in bias.items()}
+
+
+LogitBias = Annotated[
+    dict[int, float], BeforeValidator(_as_token_ids, json_schema_input_type=dict[str, float])
+]
+
+
 class StreamOptions(Strict):
     """What a stream carries beside its deltas."""
 
@@ -80,6 +103,9 @@ class JsonSchemaFormat(Strict):
     json_schema: NamedSchema
 
 
+ServiceTier = Literal["default", "flex", "priority"]
+
+
 ResponseFormat = Annotated[TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")]
 
 
@@ -102,12 +128,20 @@ class ChatCompletionRequest(Strict):
     stream: bool = False
     stream_options: StreamOptions | None = None
     response_format: ResponseFormat | None = None
-    n: Literal[1] | None = None
+    n: int | None = Field(None, ge=1, le=MAX_ANSWERS)
+    logit_bias: LogitBias | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=MAX_TOP_LOGPROBS)
+    service_tier: Literal["auto", "default", "flex", "priority"] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "ChatCompletionRequest":
         if self.max_tokens is not None and self.max_completion_tokens is not None:
             raise ValueError("max_tokens and max_completion_tokens exclude each other")
+        if self.top_logprobs is not None and not self.logprobs:
+            raise ValueError("top_logprobs needs logprobs: true")
+        if self.logprobs and not isinstance(self.response_format, TextFormat | None):
+            raise ValueError("logprobs and a response_format of JSON exclude each other")
         if self.stream_options is not None and not self.stream:
             raise ValueError("stream_options needs stream: true")
         if len(self.stop_strings) > MAX_STOP_STRINGS or "" in self.stop_strings:
@@ -127,12 +161,40 @@ class ChatCompletionRequest(Strict):
         return self.max_completion_tokens if self.max_tokens is None else self.max_tokens
 
 
+class PromptTokensDetails(BaseModel):
+    """How many of the prompt's tokens were not computed anew."""
+
+    cached_tokens: int
+
+
 class Usage(BaseModel):
-    """Token counts of one answer."""
+    """Token counts of one request: its prompt once, and all of its answers."""
 
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
+
+
+class TopLogprob(BaseModel):
+    """A token and its natural log-probability, -9999 at the least; `bytes` may be part of a character."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class TokenLogprob(TopLogprob):
+    """A token of the answer, and the likeliest ones at its place."""
+
+    top_logprobs: list[TopLogprob]
+
+
+class ChoiceLogprobs(BaseModel):
+    """The tokens of an answer as the weights wrote them: with pseudonyms, and with the stop string if any."""
+
+    content: list[TokenLogprob]
+    refusal: None = None
 
 
 class AnswerMessage(BaseModel):
@@ -144,12 +206,12 @@ class AnswerMessage(BaseModel):
 
 
 class Choice(BaseModel):
-    """The one answer."""
+    """One answer."""
 
-    index: Literal[0] = 0
+    index: int
     message: AnswerMessage
     finish_reason: Literal["stop", "length"]
-    logprobs: None = None
+    logprobs: ChoiceLogprobs | None
 
 
 class ChatCompletion(BaseModel):
@@ -160,35 +222,9 @@ class ChatCompletion(BaseModel):
     created: int
     model: str
     system_fingerprint: str
+    service_tier: ServiceTier
     choices: list[Choice]
     usage: Usage
-
-
-class Delta(BaseModel):
-    """What one chunk adds; absent fields are not sent."""
-
-    role: Literal["assistant"] | None = None
-    content: str | None = None
-
-
-class ChunkChoice(BaseModel):
-    """The one answer's part of a chunk."""
-
-    index: Literal[0] = 0
-    delta: Delta
-    finish_reason: Literal["stop", "length"] | None = None
-
-
-class ChatCompletionChunk(BaseModel):
-    """One server-sent event of a streamed answer."""
-
-    id: str
-    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
-    created: int
-    model: str
-    system_fingerprint: str
-    choices: list[ChunkChoice]
-    usage: Usage | None = None
 
 
 class Model(BaseModel):

@@ -25,5 +25,5 @@ def create_app(services: Services) -> FastAPI:
     app.include_router(models.router)
     app.include_router(chat.router)
     app.include_router(clinical.clinical_router(services.clinical.catalogue))
-    app.add_middleware(Observation, metrics=services.metrics)
+    app.add_middleware(Observation, metrics=services.metrics, drain=services.drain)
     return app

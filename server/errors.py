@@ -15,7 +15,9 @@ InfirmaryError
 │   ├── EngineUnavailable     no engine, or it died under the request
 │   ├── PrivacyUnavailable    identifiers could not be looked for
 │   ├── AuditUnavailable      the request could not be recorded
+│   ├── ShuttingDown          the service ends
 │   └── Overloaded            429: the queue is full
+├── DeadlineExceeded          504: the answer was not ready in the time that its caller gave
 └── GenerationFailed          500: the engine could not finish the answer as it was promised
 """
 
@@ -128,11 +130,30 @@ class AuditUnavailable(Unavailable):
     code = "audit_unavailable"
 
 
+class ShuttingDown(Unavailable):
+    """The service ends: it takes nothing new, and what its grace was too short for was not answered."""
+
+    code = "shutting_down"
+
+    def __init__(self) -> None:
+        super().__init__("the server is shutting down; send the request again", retry_after_s=5)
+
+
 class Overloaded(Unavailable):
     """The queue is full."""
 
     status = 429
     code = "overloaded"
+
+
+class DeadlineExceeded(InfirmaryError):
+    """The answer was not ready in the time that the caller, or `limits.request_timeout_s`, gave."""
+
+    status = 504
+    code = "deadline_exceeded"
+
+    def __init__(self) -> None:
+        super().__init__("the answer was not ready in time; allow more, or ask for less")
 
 
 class GenerationFailed(InfirmaryError):

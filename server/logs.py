@@ -41,6 +41,7 @@ ALLOWED_FIELDS = frozenset(
         "queue",
         "reason",
         "request_id",
+        "requests",
         "restarts",
         "route",
         "sequences",

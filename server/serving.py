@@ -1,12 +1,14 @@
 """Runs the service: a socket, the services, uvicorn."""
 
+import asyncio
 import logging
 import os
 import resource
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import click
 import uvicorn
@@ -20,23 +22,49 @@ from server.errors import StartupError
 from server.settings import Settings
 from server.state import Services, open_services
 
-_DRAIN_S = 30
+_ENDING_S = 0.5
+_LAST_WORDS_S = 1
 _BACKLOG = 2048
 
 logger = logging.getLogger(__name__)
 
 
 class _Server(uvicorn.Server):
-    """Says that it is ready once it is: what is pasted then is answered."""
+    """Says that it is ready once it is, so that what is pasted then is answered; drains before it ends.
 
-    def __init__(self, config: uvicorn.Config, greeting: str) -> None:
+    uvicorn would close its sockets at the first signal; they stay open meanwhile (docs/decisions/0008).
+    """
+
+    def __init__(self, config: uvicorn.Config, services: Services, greeting: str) -> None:
         super().__init__(config)
+        self._drain = services.drain
+        self._engine = services.engine
         self._greeting = greeting
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """See uvicorn."""
         await super().startup(sockets)
         click.echo(self._greeting)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - see uvicorn
+        """Begin to drain; at the second signal stop draining; leave a third one to the system."""
+        if self._drain.begun:
+            _handle_signals(signal.SIG_DFL)
+        self._drain.begin()
+
+    async def on_tick(self, counter: int) -> bool:
+        """See uvicorn; ten times a second."""
+        self.should_exit = self._drain.is_due(busy=bool(self.server_state.tasks))
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End what still runs, each request with its error; then see uvicorn."""
+        if self.server_state.tasks:
+            logger.warning("drained in vain", extra={"requests": len(self.server_state.tasks)})
+            self._engine.abort()
+            await asyncio.sleep(_ENDING_S)
+        self._drain.end()
+        await super().shutdown(sockets)
 
 
 def serve_until_interrupted(settings: Settings) -> None:
@@ -73,12 +101,17 @@ async def _serve(settings: Settings) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=_DRAIN_S,
+            timeout_graceful_shutdown=_LAST_WORDS_S,
         )
-        # uvicorn raises the signal that ended it again; without a handler that would skip our own clean-up.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: None)
-        await _Server(config, banner(services, *sock.getsockname()[:2])).serve(sockets=[sock])
+        server = _Server(config, services, banner(services, *sock.getsockname()[:2]))
+        # uvicorn puts back what it finds when it ends, and our own clean-up comes after that.
+        _handle_signals(server.handle_exit)
+        await server.serve(sockets=[sock])
+
+
+def _handle_signals(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
 
 
 def _log_start(services: Services) -> None:

@@ -94,6 +94,15 @@ class LimitSettings(_Group):
     head_timeout_s: float = Field(10, gt=0, description="Seconds within which they must have arrived.")
     body_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="Size of a request body.")
     max_tokens: int = Field(1024, ge=1, description="Length of an answer when the request names none.")
+    request_timeout_s: float = Field(
+        600, gt=0, description="Seconds for one answer; a request may ask for fewer."
+    )
+    drain_s: float = Field(
+        30,
+        ge=0,
+        le=3600,
+        description="Seconds that running requests get to finish when the server is stopped.",
+    )
 
 
 class Settings(BaseSettings):

@@ -15,6 +15,7 @@ from models.migrate import UnknownRevisionError, migrate
 from server.auth import Authenticator, KeyDigester, ensure_bootstrap_key, load_or_create_secret
 from server.clinical.catalogue import Catalogue
 from server.clinical.service import ClinicalService
+from server.drain import Drain
 from server.engine.llama.vocabulary import Vocabulary
 from server.engine.protocol import Load, Policy, Step
 from server.engine.supervisor import EngineSupervisor
@@ -40,6 +41,7 @@ class Services:
     inference: Inference
     clinical: ClinicalService
     metrics: Metrics
+    drain: Drain
     first_key: str | None
 
 
@@ -78,6 +80,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             inference=inference,
             clinical=ClinicalService(Catalogue(), inference),
             metrics=metrics,
+            drain=Drain(settings.limits.drain_s),
             first_key=first_key,
         )
 

@@ -32,6 +32,8 @@ emptyDir: {}
 {{- end -}}
 
 {{- define "infirmary.env" -}}
+- name: INFIRMARY_LIMITS__DRAIN_S
+  value: {{ int .Values.drainSeconds | quote }}
 {{- if .Values.config }}
 - name: INFIRMARY_CONFIG
   value: /etc/infirmary/infirmary.toml

@@ -3,7 +3,7 @@ serviceAccountName: {{ include "infirmary.fullname" . }}
 automountServiceAccountToken: false
 # A service named infirmary would give its pods INFIRMARY_PORT=tcp://..., which is no port to listen on.
 enableServiceLinks: false
-terminationGracePeriodSeconds: 60
+terminationGracePeriodSeconds: {{ add (int .Values.drainSeconds) 30 }}
 securityContext:
   runAsNonRoot: true
   runAsUser: 10001
@@ -22,6 +22,11 @@ containers:
     ports:
       - name: http
         containerPort: 8000
+    # The Service still sends requests to a pod that is told to end: until that has spread, it serves on.
+    lifecycle:
+      preStop:
+        exec:
+          command: [sleep, "5"]
     startupProbe:
       httpGet:
         path: /healthz

@@ -10,6 +10,7 @@ from schemas.clinical.note import NoteInput
 from server.api.disconnect import unless_disconnected
 from server.api.guard import guarded_router, principal_of
 from server.api.services import services_of
+from server.api.urgency import AskedUrgency
 from server.auth import Scope
 from server.clinical.catalogue import Catalogue
 from server.clinical.task import Task
@@ -38,8 +39,8 @@ def clinical_router(catalogue: Catalogue) -> APIRouter:
     return router
 
 
-def _endpoint(task: Task) -> Callable[[Request, NoteInput], Awaitable[BaseModel]]:
-    async def run_task(request: Request, body: NoteInput) -> BaseModel:
+def _endpoint(task: Task) -> Callable[[Request, NoteInput, AskedUrgency], Awaitable[BaseModel]]:
+    async def run_task(request: Request, body: NoteInput, asked: AskedUrgency) -> BaseModel:
         clinical = services_of(request).clinical
         work = clinical.run(
             task,
@@ -47,6 +48,7 @@ def _endpoint(task: Task) -> Callable[[Request, NoteInput], Awaitable[BaseModel]
             principal_of(request),
             route=f"{PREFIX}/{task.name}",
             request_id=request.state.request_id,
+            urgency=asked.urgency(),
         )
         return await unless_disconnected(request, work)
 

@@ -17,6 +17,7 @@ from server.errors import InfirmaryError, InvalidRequest, NotFound
 
 _OPENAI_PREFIX = "/v1/"
 _PROBLEM_PREFIXES = ("/v1/clinical/",)
+_PLACES = ("body", "header")
 _LONGEST_PLACE = 10
 _FIELD_NAME = re.compile(r"[a-z][a-zA-Z_]{0,40}")
 
@@ -50,11 +51,8 @@ def body_of(error: InfirmaryError, path: str) -> dict[str, Any]:
     return problem.model_dump()
 
 
-def _response(error: InfirmaryError, request: Request) -> Response:
-    return _rendered(error, request.url.path)
-
-
-def _rendered(error: InfirmaryError, path: str) -> Response:
+def error_response(error: InfirmaryError, path: str) -> Response:
+    """What a client of `path` is told of an error."""
     body = body_of(error, path)
     headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
     if error.status == HTTPStatus.UNAUTHORIZED:
@@ -65,12 +63,12 @@ def _rendered(error: InfirmaryError, path: str) -> Response:
 
 async def _on_infirmary_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, InfirmaryError)  # noqa: S101 - registered for this type
-    return _response(error, request)
+    return error_response(error, request.url.path)
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type
-    return _response(explain(error.errors()), request)
+    return error_response(explain(error.errors()), request.url.path)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
@@ -79,8 +77,8 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         HTTPStatus.NOT_FOUND: NotFound("there is no such route"),
         HTTPStatus.METHOD_NOT_ALLOWED: MethodNotAllowed("the route does not have this method"),
     }
-    response = _response(
-        known.get(error.status_code, InvalidRequest("the body cannot be read as JSON")), request
+    response = error_response(
+        known.get(error.status_code, InvalidRequest("the body cannot be read as JSON")), request.url.path
     )
     response.headers.update(error.headers or {})  # a 405 says which methods there are
     return response
@@ -91,15 +89,10 @@ async def _on_client_gone(_request: Request, _error: Exception) -> Response:
     return Response(status_code=CLIENT_GONE)
 
 
-def unexpected_response(path: str) -> Response:
-    """What a client of `path` is told of an error that nobody foresaw."""
-    return _rendered(InfirmaryError("an unexpected error occurred; it was logged"), path)
-
-
 def explain(errors: Sequence[Any]) -> InvalidRequest:
     """The first fault that Pydantic found, in one sentence, naming the field."""
     fault = errors[0]
-    place = [part for part in fault["loc"] if part != "body"][:_LONGEST_PLACE]
+    place = [*fault["loc"][fault["loc"][0] in _PLACES :]][:_LONGEST_PLACE]
     if fault["type"] == "json_invalid":
         return InvalidRequest(f"the body is not valid JSON: {fault['ctx']['error']} at character {place[-1]}")
     param = ".".join(map(str, place)) or None

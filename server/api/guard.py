@@ -1,4 +1,7 @@
-"""Guarded routes: the key is checked before the body is read, and the body before it is parsed."""
+"""Guarded routes: the key is checked before the body is read, and the body before it is parsed.
+
+A server that drains refuses before either.
+"""
 
 import json
 from collections.abc import Callable, Coroutine
@@ -28,6 +31,7 @@ class GuardedRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             services = services_of(request)
+            services.drain.check()
             principal = await services.authenticator.authenticate(request.headers.get("authorization"))
             require(principal, self.scope)
             request.state.principal = principal

@@ -1,12 +1,18 @@
-"""Counts, times and logs every request, by route and never by content; gives each the id of its audit."""
+"""Counts, times and logs every request, by route and never by content.
 
+It gives each the id of its audit, and says when it arrived (`arrived_s`, on the monotonic clock).
+"""
+
+import asyncio
 import logging
 import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.api.disconnect import CLIENT_GONE
-from server.api.errors import unexpected_response
+from server.api.errors import error_response
+from server.drain import Drain
+from server.errors import InfirmaryError, ShuttingDown
 from server.inference.audit import new_request_id
 from server.metrics import Metrics
 
@@ -18,9 +24,10 @@ logger = logging.getLogger(__name__)
 class Observation:
     """ASGI middleware around everything else."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, drain: Drain) -> None:
         self._app = app
         self._metrics = metrics
+        self._drain = drain
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -28,7 +35,7 @@ class Observation:
             await self._app(scope, receive, send)
             return
         request_id = new_request_id()
-        scope.setdefault("state", {})["request_id"] = request_id
+        scope.setdefault("state", {}).update(request_id=request_id, arrived_s=time.monotonic())
         status = CLIENT_GONE
         started = time.perf_counter()
 
@@ -37,14 +44,21 @@ class Observation:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                if self._drain.begun:  # what this client asks next is for another server
+                    message["headers"].append((b"connection", b"close"))
             await send(message)
 
         try:
             await self._app(scope, receive, sending)
+        except asyncio.CancelledError:  # the server has waited for this one long enough
+            if status == CLIENT_GONE:  # nothing was sent yet
+                await error_response(ShuttingDown(), scope["path"])(scope, receive, sending)
+            raise
         except Exception:
             logger.exception("unexpected error", extra={"request_id": request_id})
             if status == CLIENT_GONE:  # nothing was sent yet
-                await unexpected_response(scope["path"])(scope, receive, sending)
+                unexpected = InfirmaryError("an unexpected error occurred; it was logged")
+                await error_response(unexpected, scope["path"])(scope, receive, sending)
         finally:
             self._record(scope, request_id, status, time.perf_counter() - started)
 

@@ -18,8 +18,9 @@ async def health() -> dict[str, str]:
 
 @router.get("/readyz")
 async def readiness(request: Request) -> dict[str, str]:
-    """Requests would be answered now; 503 while an engine starts or the database is gone."""
+    """Requests would be answered now; 503 while an engine starts, the database is gone or the server ends."""
     services = services_of(request)
+    services.drain.check()
     if not services.engine.ready:
         raise EngineUnavailable("the engine is starting", retry_after_s=2)
     try:

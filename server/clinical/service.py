@@ -14,7 +14,7 @@ from server.errors import ContextExceeded, GenerationFailed
 from server.inference.constraint import GroundedConstraint
 from server.inference.generation import Generation
 from server.inference.pipeline import Inference
-from server.inference.request import GenerationRequest
+from server.inference.request import GenerationRequest, Urgency
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,14 @@ class ClinicalService:
     inference: Inference
 
     async def run(
-        self, task: Task, note: str, principal: Principal, *, route: str, request_id: str
+        self,
+        task: Task,
+        note: str,
+        principal: Principal,
+        *,
+        route: str,
+        request_id: str,
+        urgency: Urgency,
     ) -> BaseModel:
         """The task's answer, each quote at its offsets in `note`; raises what the path raises."""
         request = GenerationRequest(
@@ -39,10 +46,12 @@ class ClinicalService:
             task=task.name,
             prompt_hash=task.prompt_hash,
             schema_version=task.schema_version,
+            urgency=urgency,
         )
         try:
             async with self.inference.generate(request, principal) as generation:
-                document = _document(task, await generation.text(), generation)
+                (answer,) = await generation.whole()
+                document = _document(task, answer.text, generation)
                 return _answer(task, document, generation)
         except ContextExceeded as error:
             raise ContextExceeded(error.message, param="text") from None

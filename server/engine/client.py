@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 import msgspec
 
 from server.engine.channel import HEADER
+from server.engine.job import Job
 from server.engine.protocol import (
     Cancel,
     FromEngine,
@@ -15,14 +16,13 @@ from server.engine.protocol import (
     LoadFailed,
     Output,
     Ready,
-    Sampling,
     Step,
-    Submit,
     ToEngine,
 )
-from server.errors import EngineUnavailable, StartupError
+from server.errors import EngineUnavailable, StartupError, Unavailable
 
 StepListener = Callable[[Step], None]
+EndReason = Callable[[], Unavailable]
 
 
 class EngineClient:
@@ -36,6 +36,7 @@ class EngineClient:
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder: msgspec.msgpack.Decoder[FromEngine] = msgspec.msgpack.Decoder(FromEngine)
         self._alive = True
+        self._ended: EndReason = _ended
         self._writer: asyncio.StreamWriter | None = None
 
     @property
@@ -69,26 +70,29 @@ class EngineClient:
         finally:
             self._end()
 
-    async def generate(
-        self, tokens: list[int], *, max_tokens: int, sampling: Sampling, grammar: str | None
-    ) -> AsyncGenerator[Output, None]:
+    async def generate(self, job: Job) -> AsyncGenerator[Output, None]:
         """Yield outputs as steps bring them; the last has `finish`. Closing it early cancels the request."""
         request_id = next(self._ids)
         queue: asyncio.Queue[Output | None] = asyncio.Queue()
         self._outputs[request_id] = queue
         finished = False
         try:
-            self._send(Submit(request_id, tokens, max_tokens, sampling, grammar))
+            self._send(job.submit(request_id))
             while not finished:
                 output = await queue.get()
                 if output is None:
-                    raise EngineUnavailable("the engine ended under this request; send it again")
+                    raise self._ended()
                 finished = output.finish is not None
                 yield output
         finally:
             self._outputs.pop(request_id, None)
             if not finished and self._alive:
                 self._send(Cancel(request_id))
+
+    def abort(self, reason: EndReason) -> None:
+        """End every open request, and refuse new ones, with the error that `reason` makes."""
+        self._ended = reason
+        self._end()
 
     def close(self) -> None:
         """Hang up; the engine process ends by itself."""
@@ -109,10 +113,14 @@ class EngineClient:
 
     def _send(self, message: ToEngine) -> None:
         if not self._alive or self._writer is None:
-            raise EngineUnavailable("no engine is ready")
+            raise self._ended()
         payload = self._encoder.encode(message)
         self._writer.write(HEADER.pack(len(payload)) + payload)
 
     async def _receive(self) -> FromEngine:
         header = await self._reader.readexactly(HEADER.size)
         return self._decoder.decode(await self._reader.readexactly(HEADER.unpack(header)[0]))
+
+
+def _ended() -> EngineUnavailable:
+    return EngineUnavailable("the engine ended under this request; send it again")

@@ -13,8 +13,9 @@ from typing import Protocol
 import msgspec
 
 from server.engine.client import EngineClient
-from server.engine.protocol import Load, Output, Ready, Sampling, Step
-from server.errors import EngineUnavailable, StartupError
+from server.engine.job import Job
+from server.engine.protocol import Load, Output, Ready, Step
+from server.errors import EngineUnavailable, ShuttingDown, StartupError
 
 _LONGEST_PAUSE_S = 30.0
 _GRACE_S = 5.0
@@ -63,6 +64,11 @@ class EngineSupervisor:
         self._watch = asyncio.create_task(self._supervise(), name="engine-supervisor")
         return ready
 
+    def abort(self) -> None:
+        """End every open request with ShuttingDown, and take no other: `stop` comes next."""
+        if self._client:
+            self._client.abort(ShuttingDown)
+
     async def stop(self) -> None:
         """End the engine and wait until its memory is back."""
         if self._watch:
@@ -71,13 +77,11 @@ class EngineSupervisor:
                 await self._watch
         await self._end_process()
 
-    def generate(
-        self, tokens: list[int], *, max_tokens: int, sampling: Sampling, grammar: str | None
-    ) -> AsyncGenerator[Output, None]:
+    def generate(self, job: Job) -> AsyncGenerator[Output, None]:
         """See `EngineClient.generate`; raises EngineUnavailable while no engine is ready."""
         if self._client is None:
             raise EngineUnavailable("the engine is starting; send the request again", retry_after_s=2)
-        return self._client.generate(tokens, max_tokens=max_tokens, sampling=sampling, grammar=grammar)
+        return self._client.generate(job)
 
     async def _launch(self) -> Ready:
         ours, theirs = socket.socketpair()

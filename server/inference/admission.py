@@ -1,48 +1,55 @@
 """Admit: what the engine cannot take is refused before anything is computed."""
 
 import math
+import time
 
 from server.errors import ContextExceeded, Overloaded
+from server.inference.rate import Clock, ServiceRate
 
-_WEIGHT_OF_NEWEST = 0.1
 _LONGEST_RETRY_S = 120
 
 
 class Admission:
     """Bounds what is under way, in requests and in prompt tokens, and knows how fast it is served."""
 
-    def __init__(self, *, sequences: int, queue_requests: int, queue_tokens: int) -> None:
-        self._sequences = sequences
-        self._queue_requests = queue_requests
+    def __init__(
+        self, *, sequences: int, queue_requests: int, queue_tokens: int, clock: Clock = time.monotonic
+    ) -> None:
+        self._most_requests = sequences + queue_requests
         self._queue_tokens = queue_tokens
         self._requests = 0
         self._tokens = 0
-        self._service_s = 1.0
+        self._rate = ServiceRate(clock)
 
-    def enter(self) -> None:
-        """Count a request in; raises Overloaded when as many are in as may run and wait."""
-        if self._requests >= self._sequences + self._queue_requests:
-            raise Overloaded("the queue is full", retry_after_s=self._retry_after_s())
-        self._requests += 1
+    def enter(self, answers: int) -> None:
+        """Count a request in, as one for each of its answers.
+
+        Raises Overloaded when more would be in than may run and wait, unless it is alone.
+        """
+        if self._requests and self._requests + answers > self._most_requests:
+            raise self._overloaded()
+        self._requests += answers
 
     def hold(self, prompt_tokens: int) -> None:
-        """Count a request's prompt in; raises Overloaded when there would be too many tokens."""
+        """Count prompts in; raises Overloaded when there would be too many tokens, unless they are alone."""
         if self._tokens and self._tokens + prompt_tokens > self._queue_tokens:
-            raise Overloaded("the queue is full", retry_after_s=self._retry_after_s())
+            raise self._overloaded()
         self._tokens += prompt_tokens
+        self._rate.start()
 
-    def release(self, prompt_tokens: int, served_s: float) -> None:
-        """Count a prompt out, and learn from how long its answer took."""
+    def release(self, answers: int, prompt_tokens: int, answer_tokens: int) -> None:
+        """Count prompts out, and learn from how long so many tokens took."""
         self._tokens -= prompt_tokens
-        self._service_s += _WEIGHT_OF_NEWEST * (served_s - self._service_s)
+        self._rate.stop(answers, prompt_tokens, answer_tokens)
 
-    def leave(self) -> None:
+    def leave(self, answers: int) -> None:
         """Count a request out."""
-        self._requests -= 1
+        self._requests -= answers
 
-    def _retry_after_s(self) -> int:
-        rounds = self._requests / self._sequences
-        return min(max(1, math.ceil(rounds * self._service_s)), _LONGEST_RETRY_S)
+    def _overloaded(self) -> Overloaded:
+        """To be sent again when what is ahead has been served, in 1 to 120 seconds."""
+        wait_s = self._rate.seconds(self._tokens, self._requests) or 0
+        return Overloaded("the queue is full", retry_after_s=min(max(1, math.ceil(wait_s)), _LONGEST_RETRY_S))
 
 
 def answer_budget(prompt_tokens: int, wanted: int | None, default: int, context_tokens: int) -> int:

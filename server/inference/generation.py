@@ -1,4 +1,4 @@
-"""Generate and restore: one answer while it is being made."""
+"""Generate and restore: the answers to one request while they are being made."""
 
 import time
 from collections.abc import AsyncGenerator
@@ -6,54 +6,65 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Literal
 
-from server.engine.protocol import Output
-from server.errors import GenerationFailed
+from server.engine.protocol import Output, Priority, TokenLogprob
+from server.errors import DeadlineExceeded, EngineUnavailable, GenerationFailed
+from server.inference.merge import merged
 from server.inference.text import Detokenizer, StopMatcher, TextStage
 from server.inference.weights import LoadedWeights
 from server.metrics import Metrics
 from server.privacy.pseudonyms import Deidentified
 
 FinishReason = Literal["stop", "length"]
+Score = tuple[int, TokenLogprob]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Text to be shown, and the tokens that came with it where their log-probabilities were asked for.
+
+    The tokens are those that the weights wrote: theirs is the text with pseudonyms, never with identities.
+    """
+
+    text: str
+    scores: tuple[Score, ...] = ()
 
 
 @dataclass(slots=True)
-class Generation:
-    """Iterate it once for the answer's text, in pieces and with every identity restored."""
+class Answer:
+    """One answer. Iterate it once for its pieces, with every identity restored."""
 
-    audit_id: str
-    weights: LoadedWeights
-    deidentified: Deidentified
-    prompt_tokens: int
     outputs: AsyncGenerator[Output, None]
+    detokenizer: Detokenizer
     restorer: TextStage | None
     stops: StopMatcher
     metrics: Metrics
     completion_tokens: int = 0
+    cached_tokens: int = 0
     finish_reason: FinishReason | None = None
-    started_s: float = field(default_factory=time.perf_counter)
+    _started_s: float = 0.0
+    _scores: list[Score] = field(default_factory=list)
 
-    async def __aiter__(self) -> AsyncGenerator[str, None]:
-        """Yield non-empty pieces; raises GenerationFailed, EngineUnavailable."""
-        detokenizer = Detokenizer(self.weights.vocabulary)
+    async def __aiter__(self) -> AsyncGenerator[Piece, None]:
+        """Yield pieces, none empty; raises GenerationFailed, DeadlineExceeded, Unavailable."""
+        self._started_s = time.perf_counter()
         async with aclosing(self.outputs) as outputs:
             async for output in outputs:
                 self._observe(output)
-                text = self._shown(detokenizer.feed(output.tokens))
+                text = self._shown(self.detokenizer.feed(output.tokens))
                 if text:
-                    yield text
+                    yield self._piece(text)
                 if self.stops.stopped:
-                    self.finish_reason = "stop"
-                    return
+                    break
                 self._check(output)
-        held = self._shown(detokenizer.flush()) + self._flushed()
+        held = "" if self.stops.stopped else self._shown(self.detokenizer.flush()) + self._flushed()
         if self.stops.stopped:
             self.finish_reason = "stop"
-        if held:
-            yield held
+        if held or self._scores:
+            yield self._piece(held)
 
-    async def text(self) -> str:
-        """The whole answer at once."""
-        return "".join([piece async for piece in self])
+    def _piece(self, text: str) -> Piece:
+        scores, self._scores = self._scores, []
+        return Piece(text, tuple(scores))
 
     def _shown(self, text: str) -> str:
         return self.stops.feed(self.restorer.feed(text) if self.restorer else text)
@@ -63,12 +74,64 @@ class Generation:
 
     def _observe(self, output: Output) -> None:
         if self.completion_tokens == 0 and output.tokens:
-            self.metrics.time_to_first_token.observe(time.perf_counter() - self.started_s)
+            self.metrics.time_to_first_token.observe(time.perf_counter() - self._started_s)
             self.metrics.queue_wait.observe(output.queue_s)
         self.completion_tokens += len(output.tokens)
+        self.cached_tokens = max(self.cached_tokens, output.cached)
+        if output.logprobs is not None:
+            self._scores += zip(output.tokens, output.logprobs, strict=True)
 
     def _check(self, output: Output) -> None:
         if output.finish in ("stop", "length"):
             self.finish_reason = output.finish
+        elif output.finish == "expired":
+            raise DeadlineExceeded
+        elif output.finish == "aborted":
+            raise EngineUnavailable("the engine gave this request up; send it again")
         elif output.finish is not None:
             raise GenerationFailed(f"the engine could not finish the answer: {output.detail}")
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """All answers to one request, under one audit id. Ask for their pieces once."""
+
+    audit_id: str
+    weights: LoadedWeights
+    deidentified: Deidentified
+    prompt_tokens: int
+    priority: Priority
+    answers: tuple[Answer, ...]
+
+    @property
+    def completion_tokens(self) -> int:
+        """Of all answers so far."""
+        return sum(answer.completion_tokens for answer in self.answers)
+
+    @property
+    def cached_tokens(self) -> int:
+        """How much of the prompt the engine had at hand when it was first asked."""
+        return self.answers[0].cached_tokens
+
+    @property
+    def finish_reason(self) -> str | None:
+        """How the answers ended, each way once; None while none has."""
+        reasons = {answer.finish_reason for answer in self.answers if answer.finish_reason}
+        return ",".join(sorted(reasons)) or None
+
+    def pieces(self) -> AsyncGenerator[tuple[int, Piece], None]:
+        """Yield the answers' pieces as they come, each with the index of its answer; raises what they do."""
+        return merged([aiter(answer) for answer in self.answers])
+
+    async def whole(self) -> list[Piece]:
+        """Each answer in one piece."""
+        found: list[list[Piece]] = [[] for _ in self.answers]
+        async with aclosing(self.pieces()) as pieces:
+            async for index, piece in pieces:
+                found[index].append(piece)
+        return [_joined(each) for each in found]
+
+
+def _joined(pieces: list[Piece]) -> Piece:
+    scores = tuple(score for piece in pieces for score in piece.scores)
+    return Piece("".join(piece.text for piece in pieces), scores)

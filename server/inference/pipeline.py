@@ -1,20 +1,23 @@
 """The path itself; each stage has its own module."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import msgspec
 
 from models.audit_record import Outcome
 from server.auth import Principal
-from server.errors import InfirmaryError
+from server.engine.job import Job
+from server.engine.protocol import Sampling
+from server.errors import DeadlineExceeded, InfirmaryError, InvalidRequest
 from server.grammar.compiler import Grammar
 from server.inference.admission import Admission, answer_budget
 from server.inference.audit import Auditor, AuditSubject, AuditTrail
-from server.inference.generation import Generation
+from server.inference.generation import Answer, Generation
 from server.inference.request import GenerationRequest, Message
-from server.inference.text import StopMatcher
+from server.inference.text import Detokenizer, StopMatcher
 from server.inference.weights import LoadedWeights, WeightsRouter
 from server.metrics import Metrics
 from server.privacy.deidentifier import Deidentifier
@@ -34,18 +37,20 @@ class Inference:
 
     @asynccontextmanager
     async def generate(self, request: GenerationRequest, principal: Principal) -> AsyncIterator[Generation]:
-        """Open one answer; when the block is left without error its audit record is closed.
+        """Open the answers to one request; when the block is left without error its audit record is closed.
 
         Raises before anything reaches the engine: Overloaded, WeightsNotFound, PrivacyUnavailable,
-        InvalidRequest, ContextExceeded, InvalidGrammar, EngineUnavailable, AuditUnavailable.
+        InvalidRequest, ContextExceeded, InvalidGrammar, DeadlineExceeded, EngineUnavailable,
+        AuditUnavailable.
         """
-        with self._admitted():
+        with self._admitted(request.answers):
             async with self._generate(request, principal) as generation:
                 yield generation
 
     @asynccontextmanager
     async def _generate(self, request: GenerationRequest, principal: Principal) -> AsyncIterator[Generation]:
         weights = self.router.route(request.model)
+        _check_bias(request.sampling, weights.vocabulary.size)
         deidentified = await self._deidentify(request)
         messages = _as_the_model_sees(request.messages, deidentified)
         tokens = await asyncio.to_thread(weights.template.render, messages)
@@ -56,13 +61,21 @@ class Inference:
             weights.context_tokens,
         )
         grammar = await self._constrain(request, deidentified)
-        with self._held(len(tokens)):
-            outputs = weights.engine.generate(
-                tokens,
-                max_tokens=max_tokens,
-                sampling=request.sampling,
-                grammar=grammar.text if grammar else None,
-            )
+        if request.urgency.expired:
+            raise DeadlineExceeded
+        job = Job(
+            tokens=tokens,
+            max_tokens=max_tokens,
+            sampling=request.sampling,
+            grammar=grammar.text if grammar else None,
+            tenant=principal.tenant,
+            priority=request.urgency.priority,
+            expires_s=request.urgency.expires_s,
+        )
+        answers = tuple(
+            self._answer(request, weights, each, deidentified) for each in _jobs(job, request.answers)
+        )
+        with self._held(len(tokens), answers):
             subject = _subject(request, principal, weights)
             trail = await self.auditor.begin(subject, request_id=request.request_id)
             generation = Generation(
@@ -70,13 +83,23 @@ class Inference:
                 weights=weights,
                 deidentified=deidentified,
                 prompt_tokens=len(tokens),
-                outputs=outputs,
-                restorer=deidentified.vault.restorer(json=grammar is not None) if request.restore else None,
-                stops=StopMatcher(request.stop),
-                metrics=self.metrics,
+                priority=request.urgency.priority,
+                answers=answers,
             )
             async with self._audited(trail, generation):
                 yield generation
+
+    def _answer(
+        self, request: GenerationRequest, weights: LoadedWeights, job: Job, deidentified: Deidentified
+    ) -> Answer:
+        vault = deidentified.vault
+        return Answer(
+            outputs=weights.engine.generate(job),
+            detokenizer=Detokenizer(weights.vocabulary),
+            restorer=vault.restorer(json=job.grammar is not None) if request.restore else None,
+            stops=StopMatcher(request.stop),
+            metrics=self.metrics,
+        )
 
     async def _deidentify(self, request: GenerationRequest) -> Deidentified:
         texts = [message.text for message in request.messages if message.from_caller]
@@ -93,21 +116,23 @@ class Inference:
         return await asyncio.to_thread(constraint.compile, texts, messages)
 
     @contextmanager
-    def _admitted(self) -> Iterator[None]:
-        self.admission.enter()
+    def _admitted(self, answers: int) -> Iterator[None]:
+        self.admission.enter(answers)
         try:
             yield
         finally:
-            self.admission.leave()
+            self.admission.leave(answers)
 
     @contextmanager
-    def _held(self, prompt_tokens: int) -> Iterator[None]:
-        started = time.perf_counter()
-        self.admission.hold(prompt_tokens)
+    def _held(self, prompt_tokens: int, answers: Sequence[Answer]) -> Iterator[None]:
+        """The prompt counts once for each answer: that is what the engine has to hold."""
+        held = prompt_tokens * len(answers)
+        self.admission.hold(held)
         try:
             yield
         finally:
-            self.admission.release(prompt_tokens, time.perf_counter() - started)
+            made = sum(answer.completion_tokens for answer in answers)
+            self.admission.release(len(answers), held, made)
 
     @asynccontextmanager
     async def _audited(self, trail: AuditTrail, generation: Generation) -> AsyncIterator[None]:
@@ -130,6 +155,22 @@ class Inference:
                 completion_tokens=generation.completion_tokens,
                 entities=generation.deidentified.vault.counts,
             )
+
+
+def _check_bias(sampling: Sampling, size: int) -> None:
+    unknown = [token for token in sampling.logit_bias if token >= size]
+    if unknown:
+        raise InvalidRequest(
+            f"logit_bias: {unknown[0]} is no token id of these weights, which have {size}", param="logit_bias"
+        )
+
+
+def _jobs(job: Job, answers: int) -> Iterator[Job]:
+    """One for each answer; with a seed each draws by its own, so that they differ and can be had again."""
+    for number in range(answers):
+        seed = job.sampling.seed
+        sampling = msgspec.structs.replace(job.sampling, seed=None if seed is None else seed + number)
+        yield replace(job, sampling=sampling)
 
 
 def _as_the_model_sees(messages: tuple[Message, ...], deidentified: Deidentified) -> list[Message]:

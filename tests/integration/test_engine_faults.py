@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import signal
 import time
 from collections import Counter
 
@@ -92,30 +91,6 @@ async def test_while_no_engine_is_there(own_server, make_async_http, eventually)
             eventually(own_server.is_ready, 5)
         assert (await client.post(CHAT, json=SHORT)).status_code == 200
     assert own_server.metric("infirmary_engine_restarts_total") == 2
-
-
-def test_a_server_that_is_interrupted(own_server, left_of) -> None:
-    children = own_server.children()
-    assert len(children) >= 3
-    own_server.process.send_signal(signal.SIGINT)
-    assert own_server.process.wait(10) == 0
-    assert not left_of(children, 2)
-
-
-async def test_a_server_that_is_stopped_under_load(own_server, make_async_http, audit_rows, left_of) -> None:
-    """What runs is finished before the end."""
-    children = own_server.children()
-    body = LONG | {"max_tokens": 150}
-    async with make_async_http(own_server) as client, asyncio.TaskGroup() as group:
-        whole = group.create_task(client.post(CHAT, json=body))
-        stream = group.create_task(client.post(CHAT, json=body | {"stream": True}))
-        await asyncio.to_thread(own_server.wait_running, 2)
-        own_server.process.terminate()
-    assert whole.result().status_code == 200
-    assert stream.result().text.endswith("data: [DONE]\n\n")
-    assert await asyncio.to_thread(own_server.process.wait, 10) == 0
-    assert not left_of(children, 2)
-    assert [row.outcome for row in await audit_rows(own_server) if row.kind == "end"] == ["completed"] * 2
 
 
 def test_a_server_that_is_killed(own_server, left_of) -> None:

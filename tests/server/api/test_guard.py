@@ -14,6 +14,7 @@ from server.api.guard import GuardedRoute
 from server.app import create_app
 from server.auth import Authenticator, KeyDigester, Scope
 from server.clinical.catalogue import Catalogue
+from server.drain import Drain
 from server.metrics import Metrics
 
 PUBLIC = {"/healthz", "/readyz", "/metrics", "/openapi.json"}
@@ -27,6 +28,7 @@ def app() -> FastAPI:
         authenticator=Authenticator(database, KeyDigester(b"s" * 32)),
         clinical=SimpleNamespace(catalogue=Catalogue()),
         metrics=Metrics(CollectorRegistry()),
+        drain=Drain(30),
     )
     return create_app(services)
 
@@ -70,3 +72,16 @@ async def test_no_route_answers_without_a_key(app: FastAPI) -> None:
                 assert answer.status_code == 401, (method, path)
                 asked += 1
     assert asked >= 5
+
+
+async def test_no_route_takes_anything_in_while_the_server_drains(app: FastAPI) -> None:
+    app.state.services.drain.begin()
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://infirmary") as client:
+        for path in ("/v1/chat/completions", "/v1/clinical/medications", "/readyz"):
+            answer = await client.request("GET" if path == "/readyz" else "POST", path)
+            assert answer.status_code == 503
+            assert "shutting_down" in answer.text
+            assert answer.headers["connection"] == "close"
+            assert int(answer.headers["retry-after"]) > 0
+        assert (await client.get("/healthz")).status_code == 200

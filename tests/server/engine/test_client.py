@@ -8,6 +8,7 @@ import pytest
 
 from server.engine.channel import HEADER, Channel
 from server.engine.client import EngineClient
+from server.engine.job import Job
 from server.engine.protocol import (
     Cancel,
     Load,
@@ -21,7 +22,7 @@ from server.engine.protocol import (
     Submit,
     ToEngine,
 )
-from server.errors import EngineUnavailable, StartupError
+from server.errors import EngineUnavailable, ShuttingDown, StartupError
 
 LOAD = Load("weights.gguf", 2, None, 1, 0, "none", "auto", "f16", "streams", Policy(64))
 READY = Ready("CPU", 128, 2, 0.1, Memory(3, 2, 1))
@@ -75,7 +76,7 @@ async def pair(unloaded) -> AsyncIterator[tuple[EngineClient, Engine, list[Step]
 
 
 def generate(client: EngineClient, *tokens: int) -> AsyncIterator[Output]:
-    return client.generate(list(tokens), max_tokens=9, sampling=Sampling(seed=3), grammar="start: /a/")
+    return client.generate(Job(list(tokens), 9, Sampling(seed=3), "start: /a/"))
 
 
 async def collect(outputs: AsyncIterator[Output]) -> list[Output]:
@@ -205,6 +206,16 @@ async def test_a_dead_engine_takes_no_request(pair):
     await asyncio.gather(open_request, return_exceptions=True)
     with pytest.raises(EngineUnavailable):
         await collect(generate(client, 2))
+    assert client.open_requests == 0
+
+
+async def test_an_abort_ends_open_requests_and_refuses_others_with_its_reason(pair):
+    client, _, _ = pair
+    [task] = await begin(generate(client, 1))
+    client.abort(ShuttingDown)
+    for request in (task, collect(generate(client, 2))):
+        with pytest.raises(ShuttingDown):
+            await request
     assert client.open_requests == 0
 
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -6,29 +8,51 @@ from server.errors import ContextExceeded, Overloaded
 from server.inference.admission import Admission, answer_budget
 
 
-def admission(**limits: int) -> Admission:
+def admission(**limits: Any) -> Admission:
     return Admission(**({"sequences": 2, "queue_requests": 3, "queue_tokens": 100} | limits))
 
 
-def let_in(door: Admission, tokens: int) -> None:
-    door.enter()
+def let_in(door: Admission, tokens: int, answers: int = 1) -> None:
+    door.enter(answers)
     try:
         door.hold(tokens)
     except Overloaded:
-        door.leave()
+        door.leave(answers)
         raise
 
 
-def let_out(door: Admission, tokens: int, served_s: float) -> None:
-    door.release(tokens, served_s)
-    door.leave()
+def let_out(door: Admission, tokens: int, answer_tokens: int = 1, answers: int = 1) -> None:
+    door.release(answers, tokens, answer_tokens)
+    door.leave(answers)
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def serve(door: Admission, clock: Clock, *, prompt: int, answer: int, seconds: float) -> None:
+    let_in(door, prompt)
+    clock.now_s += seconds
+    let_out(door, prompt, answer)
+
+
+def retry_s(door: Admission) -> int | None:
+    with pytest.raises(Overloaded) as caught:
+        door.hold(10**6)
+    return caught.value.retry_after_s
 
 
 def test_as_many_requests_as_run_and_wait_are_let_in():
     door = admission()
     for _ in range(5):
         let_in(door, 1)
-    for refused in (door.enter, lambda: let_in(door, 1)):
+    for refused in (lambda: door.enter(1), lambda: let_in(door, 1)):
         with pytest.raises(Overloaded, match="full"):
             refused()
 
@@ -36,7 +60,7 @@ def test_as_many_requests_as_run_and_wait_are_let_in():
 def test_who_leaves_makes_room():
     door = admission(sequences=1, queue_requests=0)
     let_in(door, 7)
-    let_out(door, 7, 0.5)
+    let_out(door, 7)
     let_in(door, 7)
 
 
@@ -46,7 +70,7 @@ def test_tokens_are_bounded_too():
     let_in(door, 40)
     with pytest.raises(Overloaded):
         let_in(door, 1)
-    let_out(door, 60, 1.0)
+    let_out(door, 60)
     let_in(door, 1)
 
 
@@ -65,28 +89,53 @@ def test_what_was_refused_is_not_counted():
     let_in(door, 1)
 
 
-def test_the_wait_to_retry_is_what_the_queue_takes():
+def test_every_answer_counts_as_a_request():
+    door = admission(queue_tokens=10**9)
+    let_in(door, 1, answers=3)
+    with pytest.raises(Overloaded):
+        let_in(door, 1, answers=3)
+    let_in(door, 1, answers=2)
+
+
+def test_more_answers_than_the_queue_are_let_in_when_alone():
     door = admission(sequences=1, queue_requests=1)
-    for _ in range(100):
-        let_in(door, 1)
-        let_out(door, 1, 10.0)
-    let_in(door, 1)
-    let_in(door, 1)
-    with pytest.raises(Overloaded) as caught:
-        door.enter()
-    assert caught.value.retry_after_s == pytest.approx(20, abs=1)
+    let_in(door, 8, answers=8)
+    with pytest.raises(Overloaded):
+        door.enter(1)
 
 
-@pytest.mark.parametrize("duration_s, retry_s", [(0.0, 1), (1e6, 120)])
-def test_the_wait_to_retry_has_bounds(duration_s, retry_s):
-    door = admission(sequences=1, queue_requests=0)
-    for _ in range(100):
-        let_in(door, 1)
-        let_out(door, 1, duration_s)
-    let_in(door, 1)
-    with pytest.raises(Overloaded) as caught:
-        door.enter()
-    assert caught.value.retry_after_s == retry_s
+def test_the_wait_to_retry_is_what_the_tokens_ahead_take():
+    clock = Clock()
+    door = admission(clock=clock, queue_tokens=1000)
+    serve(door, clock, prompt=80, answer=20, seconds=2)  # 50 tokens a second, 20 an answer
+    let_in(door, 500)
+    let_in(door, 460)
+    assert retry_s(door) == 20  # 960 of prompts and 40 of answers
+
+
+def test_a_pause_does_not_slow_the_rate():
+    clock = Clock()
+    door = admission(clock=clock, queue_tokens=1000)
+    for _ in range(3):
+        serve(door, clock, prompt=80, answer=20, seconds=2)
+        clock.now_s += 10_000
+    let_in(door, 980)
+    assert retry_s(door) == 20
+
+
+def test_before_anything_was_served_the_wait_is_short():
+    door = admission()
+    let_in(door, 100)
+    assert retry_s(door) == 1
+
+
+@pytest.mark.parametrize("seconds, expected_s", [(0.001, 1), (1e6, 120)])
+def test_the_wait_to_retry_has_bounds(seconds, expected_s):
+    clock = Clock()
+    door = admission(clock=clock)
+    serve(door, clock, prompt=10, answer=10, seconds=seconds)
+    let_in(door, 100)
+    assert retry_s(door) == expected_s
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
@@ -96,7 +145,7 @@ def test_the_bounds_hold_whoever_comes_and_goes(steps):
     for tokens in steps:
         if tokens is None:
             if inside:
-                let_out(door, inside.pop(), 0.1)
+                let_out(door, inside.pop())
             continue
         fits = len(inside) < 5 and (not inside or sum(inside) + tokens <= 100)
         if fits:
