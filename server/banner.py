@@ -18,6 +18,8 @@ def banner(services: Services, host: str, port: int) -> str:
         f"  Infirmary is ready at {url}  (API: {url}/openapi.json)",
         f"  Weights: {weights.version}, {weights.context_tokens} tokens of context, on {device}",
     ]
+    if warning := services.inference.privacy.warning:
+        lines += [f"  WARNING: {warning}"]
     if services.first_key:
         lines += [f"  Key (shown once, with every scope): {services.first_key}"]
     elif services.settings.bootstrap_key:
