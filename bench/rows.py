@@ -49,7 +49,7 @@ def all_rows(clients: Sequence[int], answer_tokens: int) -> list[Workload]:
         *(unshared_text(count, answer_tokens) for count in clients),
         *(extraction(count) for count in clients),
         *(extraction(count, compact=True) for count in clients),
-        shared_instruction(),
+        common_instruction(),
         long_prompt(),
     ]
 
@@ -110,7 +110,7 @@ def extraction(clients: int, *, compact: bool = False) -> Workload:
     )
 
 
-def shared_instruction() -> Workload:
+def common_instruction() -> Workload:
     """Sixteen at once below one long system message that neither server has seen."""
 
     def load(writer: PromptWriter) -> Load:
@@ -118,7 +118,7 @@ def shared_instruction() -> Workload:
         return Load([[_streamed(chat, _SHORT_ANSWER)] for chat in chats])
 
     return Workload(
-        name=f"shared instruction {_counted(_SHARING_CLIENTS)}",
+        name=f"common instruction {_counted(_SHARING_CLIENTS)}",
         slots=_SHARING_CLIENTS,
         context_tokens=context_for(_SHARED_TOKENS, _SHORT_ANSWER),
         goals=[Goal("first_token_p50_ms", 1 / 6, at_most=True)],
@@ -194,9 +194,8 @@ def _free_text(writer: PromptWriter, answer_tokens: int) -> Body:
 
 
 def _document(writer: PromptWriter, *, compact: bool) -> Body:
-    return _streamed(messages(writer.note(), compact=compact), MAX_TOKENS) | {
-        "response_format": RESPONSE_FORMAT
-    }
+    asked = _streamed(messages(writer.note(), compact=compact), MAX_TOKENS)
+    return asked | {"response_format": RESPONSE_FORMAT}
 
 
 def _streamed(conversation: list[dict[str, str]], answer_tokens: int) -> Body:

@@ -7,7 +7,7 @@ from extraction import RESPONSE_FORMAT, SCHEMA
 from facts import Facts, UnlikeServers
 from prompts import PromptWriter
 from report import Settings
-from rows import all_rows, cold_text, extraction, long_prompt, shared_instruction, unshared_text, warm_text
+from rows import all_rows, cold_text, common_instruction, extraction, long_prompt, unshared_text, warm_text
 from serving import main
 from turns import Turns
 from workloads import context_for
@@ -48,7 +48,7 @@ def test_without_the_search_a_row_is_the_same():
 
 
 def test_the_sharing_clients_share_their_system_message_alone():
-    load = shared_instruction().load(PromptWriter(1))
+    load = common_instruction().load(PromptWriter(1))
     conversations = [body["messages"] for client in load.clients for body in client]
     assert len({system["content"] for system, _ in conversations}) == 1
     assert len({question["content"] for _, question in conversations}) == 16
@@ -56,7 +56,7 @@ def test_the_sharing_clients_share_their_system_message_alone():
 
 
 def test_what_warms_up_shares_nothing_with_what_is_measured():
-    row, writer = shared_instruction(), PromptWriter(1)
+    row, writer = common_instruction(), PromptWriter(1)
     (warm_up,) = row.warm_up(writer).clients
     instruction = row.load(writer).clients[0][0]["messages"][0]["content"]
     assert warm_up[0]["messages"][0]["content"][:20] != instruction[:20]
@@ -103,7 +103,7 @@ def test_rows_are_listed_and_chosen_by_parts_of_their_names():
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        (shared_instruction(), "started anew"),
+        (common_instruction(), "started anew"),
         (all_rows([1], 8)[1], "privacy.policy off"),
         (long_prompt(), "8192 are needed"),
     ],
