@@ -1,85 +1,98 @@
-"""Puts a load on one server and turns its answers into figures."""
+"""Puts a load on one server and records what comes back."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from math import ceil
-from statistics import fmean
 from time import process_time
 
+from recording import Exchange, Recording
 from servers import Server
-from stream import Answer, Arrival, ask, read_answer
-from workloads import Body, Plan
+from stream import StreamError, ask
+from workloads import Body, Figures, Load, Workload
 
 _PATH = "/v1/chat/completions"
-
-Recorded = tuple[float, list[Arrival]]
 
 
 @dataclass(frozen=True)
 class Sample:
     """One repetition on one server.
 
-    Times are milliseconds where the name ends in `_ms` and seconds where it ends in `_s`; `prompt_tokens`,
-    `answer_tokens` and `events` are means over the answers. An inter-token time is that between two events
-    with text of one answer: a server that sends several tokens at once shows longer ones. `client_cpu_s` is
-    what this script itself took from the cores.
+    `client_cpu_s` is what this script itself took from the cores, `busy_cores` what other work kept busy of
+    them shortly before, while both servers idled.
     """
 
-    output_tokens_per_s: float
-    first_token_p50_ms: float
-    first_token_p95_ms: float
-    inter_token_p50_ms: float
-    inter_token_p99_ms: float
-    prompt_tokens: float
-    answer_tokens: float
-    events: float
-    requests: int
-    wall_s: float
-    client_cpu_s: float
+    figures: Figures
+    requests: int = 0
+    client_cpu_s: float = 0.0
+    busy_cores: float = 0.0
 
 
-def sample(server: Server, plan: Plan, *, reuse: bool) -> Sample:
-    """Ask all of `plan`, its clients at once."""
+def sample(server: Server, row: Workload, load: Load) -> Sample:
+    """Ask all of `load`; raises StreamError where an answer is not what it should be."""
     before_s = process_time()
-    recorded = asyncio.run(_all_clients(server, plan, reuse))
+    recording = record(server, load, reuse=row.reuse)
     client_cpu_s = process_time() - before_s
-    return sample_of([read_answer(started_s, arrivals) for started_s, arrivals in recorded], client_cpu_s)
+    requests = sum(map(len, recording.clients)) + (recording.late is not None)
+    return Sample(row.figures(recording), requests, client_cpu_s)
 
 
-async def _all_clients(server: Server, plan: Plan, reuse: bool) -> list[Recorded]:
-    clients = await asyncio.gather(*(_client(server, bodies, reuse) for bodies in plan))
-    return [recorded for client in clients for recorded in client]
+def record(server: Server, load: Load, *, reuse: bool) -> Recording:
+    """Ask all of `load`, its clients at once; nothing that comes back is read."""
+    post = _Post(server, server.extra_fields(reuse=reuse))
+    return asyncio.run(_all_of(post, load) if load.late is None else _amid(post, load, load.late))
 
 
-async def _client(server: Server, bodies: Iterable[Body], reuse: bool) -> list[Recorded]:
-    extra = server.extra_fields(reuse=reuse)
-    return [await ask(server.url + _PATH, server.headers, body | extra) for body in bodies]
+@dataclass(frozen=True)
+class _Post:
+    """Asks one server. `begun` and `until` are those of `ask`."""
+
+    server: Server
+    extra: Body
+
+    async def __call__(
+        self, body: Body, begun: asyncio.Event | None = None, until: "asyncio.Future[None] | None" = None
+    ) -> Exchange:
+        url = self.server.url + _PATH
+        return await ask(url, self.server.headers, body | self.extra, begun=begun, until=until)
 
 
-def sample_of(answers: Sequence[Answer], client_cpu_s: float) -> Sample:
-    """The figures of one repetition. Its wall time runs from the first request to the last end."""
-    wall_s = max(answer.ended_s for answer in answers) - min(answer.started_s for answer in answers)
-    first_s = [answer.content_s[0] - answer.started_s for answer in answers]
-    between_s = [after - before for answer in answers for before, after in pairwise(answer.content_s)]
-    return Sample(
-        output_tokens_per_s=sum(answer.completion_tokens for answer in answers) / wall_s,
-        first_token_p50_ms=1000 * percentile(first_s, 50),
-        first_token_p95_ms=1000 * percentile(first_s, 95),
-        inter_token_p50_ms=1000 * percentile(between_s, 50),
-        inter_token_p99_ms=1000 * percentile(between_s, 99),
-        prompt_tokens=fmean(answer.prompt_tokens for answer in answers),
-        answer_tokens=fmean(answer.completion_tokens for answer in answers),
-        events=fmean(len(answer.content_s) for answer in answers),
-        requests=len(answers),
-        wall_s=wall_s,
-        client_cpu_s=client_cpu_s,
-    )
+async def _all_of(post: _Post, load: Load) -> Recording:
+    return Recording(await asyncio.gather(*(_client(post, bodies) for bodies in load.clients)))
 
 
-def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest value that at least `percent` of 100 do not exceed; 0 where there are none."""
-    if not values:
-        return 0.0
-    return sorted(values)[max(0, ceil(len(values) * percent / 100) - 1)]
+async def _client(post: _Post, bodies: Iterable[Body]) -> list[Exchange]:
+    return [await post(body) for body in bodies]
+
+
+async def _amid(post: _Post, load: Load, late: Body) -> Recording:
+    over = asyncio.get_running_loop().create_future()
+    begun = [asyncio.Event() for _ in load.clients]
+    pairs = zip(load.clients, begun, strict=True)
+    chats = [asyncio.ensure_future(_chat(post, bodies, event, over)) for bodies, event in pairs]
+    await asyncio.gather(*(event.wait() for event in begun))
+    exchange = await post(late)
+    ended = [chat.result() for chat in chats if chat.done()]
+    over.set_result(None)
+    if ended:
+        raise StreamError(f"a chat was over before the late request: {_last_bytes(ended[0])}")
+    return Recording(await asyncio.gather(*chats), exchange)
+
+
+async def _chat(
+    post: _Post, bodies: Iterable[Body], begun: asyncio.Event, over: "asyncio.Future[None]"
+) -> list[Exchange]:
+    """As `_client`, until `over`. `begun` is set at the first text, or where none ever came."""
+    exchanges: list[Exchange] = []
+    try:
+        for body in bodies:
+            if over.done():
+                break
+            exchanges.append(await post(body, begun, over))
+    finally:
+        begun.set()
+    return exchanges
+
+
+def _last_bytes(exchanges: Sequence[Exchange]) -> str:
+    arrivals = [exchange.arrivals[-1].data for exchange in exchanges if exchange.arrivals]
+    return arrivals[-1][-300:].decode(errors="replace") if arrivals else "nothing came"

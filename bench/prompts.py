@@ -9,6 +9,7 @@ from random import Random
 
 # Of this prose, for the tokenizer of SmolLM2; others differ, and the answers' `usage` says by how much.
 _TOKENS_PER_WORD = 1.39
+_NOTE_WORDS = 70
 _VOCABULARY = Path(__file__).with_name("clinical_prose.json")
 _SLOT = re.compile(r"{(\w+)}")
 _TASK = (
@@ -41,12 +42,33 @@ class PromptWriter:
 
         They begin with a system message of their own, since the template may put a shared one there.
         """
-        serial = next(self._serial)
-        person, ward, complaint = self._openings[serial % len(self._openings)]
+        (person, ward, complaint), random = self._fresh()
         system = f"{ward.capitalize()} ward, {person}, {complaint}: you write this record in full sentences."
         words = round(tokens / _TOKENS_PER_WORD) - len(f"{system} {_TASK}".split())
-        note = self._note(Random(f"{self._seed} {serial}"), words)
+        note = self._note(random, words)
         return [{"role": "system", "content": system}, {"role": "user", "content": f"{note}\n\n{_TASK}"}]
+
+    def note(self) -> str:
+        """A short note, unlike any other."""
+        (person, ward, complaint), random = self._fresh()
+        text = self._note(random, _NOTE_WORDS)
+        return f"A {person} came to the {ward} ward with {complaint}. {text}"
+
+    def shared_chats(self, count: int, tokens: int) -> list[list[dict[str, str]]]:
+        """Conversations below one system message of about `tokens` tokens, each with its own question."""
+        (person, ward, complaint), random = self._fresh()
+        opening = f"{ward.capitalize()} ward, {person}, {complaint}: answer questions about this record."
+        words = round(tokens / _TOKENS_PER_WORD) - len(opening.split())
+        system = {"role": "system", "content": f"{opening} {self._note(random, words)}"}
+        return [[system, {"role": "user", "content": self._question(random)}] for _ in range(count)]
+
+    def _fresh(self) -> tuple[tuple[str, ...], Random]:
+        """An opening that no text has begun with, and the source of all its other words."""
+        serial = next(self._serial)
+        return self._openings[serial % len(self._openings)], Random(f"{self._seed} {serial}")
+
+    def _question(self, random: Random) -> str:
+        return f"{self._sentence(random)} What does the record say about this?"
 
     def _note(self, random: Random, words: int) -> str:
         """Sentences of about `words` words."""

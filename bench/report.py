@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from facts import Facts
 from machine import machine_facts
-from servers import Facts
 from table import Result, markdown
 
 # What Infirmary gives its own engine (docs/decisions/0004).
@@ -25,6 +25,7 @@ class Settings:
     repeat: int
     tokens: int
     clients: tuple[int, ...]
+    rows: tuple[str, ...]
     threads: int
     seed: int
     peer_as_shipped: bool
@@ -49,17 +50,19 @@ class Settings:
 
 @dataclass(frozen=True)
 class Run:
-    """Everything a run found. The facts are those of the last row."""
+    """Everything a run found. The facts are those of the last row; `skipped` says which rows it left out."""
 
     results: Sequence[Result]
     ours: Facts
     peer: Facts
     not_compared: Sequence[str]
+    skipped: Sequence[str]
 
     @property
     def remarks(self) -> list[str]:
         """What a reader of the figures has to know, one line each."""
-        return [*self.not_compared, *(remark for result in self.results for remark in result.remarks)]
+        measured = (remark for result in self.results for remark in result.remarks)
+        return [*self.not_compared, *measured, *self.skipped]
 
 
 def as_json(settings: Settings, run: Run) -> str:

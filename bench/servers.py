@@ -1,9 +1,6 @@
-"""The two servers: how each is started, asked, and what it says it runs."""
+"""The two servers: how each is started and asked."""
 
-import hashlib
-import json
 import os
-import re
 import secrets
 import sys
 import tempfile
@@ -12,26 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
-from processes import Process, free_port, get, running
-
-_OUR_THREADS = re.compile(r"CPU \((\d+) threads")
-_PEER_THREADS = re.compile(r"n_threads = (\d+)")
-
-
-class UnlikeServers(Exception):
-    """The two servers do not run the same, so their figures cannot be compared."""
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a server says of itself; None where it does not. `slots` are sequences it can run at once."""
-
-    build: str | None = None
-    weights_sha256: str | None = None
-    threads: int | None = None
-    slots: int | None = None
+from processes import Process, free_port, running
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,14 +30,12 @@ class Server:
         """What goes into a request's body for this server alone."""
         return {"cache_prompt": reuse} if self.peer else {"model": "auto"}
 
-    def facts(self) -> Facts:
-        """Ask the server, and read its log where this script started it."""
-        return _peer_facts(self) if self.peer else _our_facts(self)
-
 
 @contextmanager
-def infirmary(weights: Path, *, threads: int, sequences: int, context_tokens: int) -> Iterator[Server]:
-    """Infirmary as it is installed beside this Python, with a data directory that is gone afterwards."""
+def infirmary(
+    weights: Path, *, threads: int, sequences: int, context_tokens: int, deidentify: bool
+) -> Iterator[Server]:
+    """Infirmary as this Python imports it, with a data directory that is gone afterwards."""
     key, port = secrets.token_urlsafe(24), free_port()
     with tempfile.TemporaryDirectory(prefix="bench-infirmary-") as directory:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("INFIRMARY_")}
@@ -69,16 +46,11 @@ def infirmary(weights: Path, *, threads: int, sequences: int, context_tokens: in
             "INFIRMARY_ENGINE__THREADS": str(threads),
             "INFIRMARY_ENGINE__SEQUENCES": str(sequences),
             "INFIRMARY_ENGINE__CONTEXT_TOKENS": str(context_tokens),
+            "INFIRMARY_PRIVACY__POLICY": "pseudonymize" if deidentify else "off",
         }
         url = f"http://127.0.0.1:{port}"
-        command: list[str | Path] = [
-            Path(sys.executable).parent / "infirmary",
-            "serve",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(port),
-        ]
+        address = ["--host", "127.0.0.1", "--port", str(port)]
+        command: list[str | Path] = [sys.executable, "-m", "server", "serve", *address]
         with running(
             command, directory=Path(directory), environment=environment, ready_url=f"{url}/readyz"
         ) as process:
@@ -121,54 +93,3 @@ def llama_server(
 def running_peer(url: str) -> Server:
     """A llama-server that runs already."""
     return Server(url.rstrip("/"), peer=True)
-
-
-def _our_facts(server: Server) -> Facts:
-    weights = _get_json(server, "/v1/models")["data"][0]
-    build = _get_json(server, "/openapi.json")["info"]["version"]
-    return Facts(build, weights["digest"], _threads(server, _OUR_THREADS))
-
-
-def _peer_facts(server: Server) -> Facts:
-    props = _get_json(server, "/props")
-    path = Path(props["model_path"])
-    return Facts(
-        build=props.get("build_info"),
-        weights_sha256=sha256_of(path) if path.is_file() else None,
-        threads=_threads(server, _PEER_THREADS),
-        slots=props.get("total_slots"),
-    )
-
-
-def _threads(server: Server, pattern: re.Pattern[str]) -> int | None:
-    found = pattern.search(server.process.log) if server.process else None
-    return int(found[1]) if found else None
-
-
-def _get_json(server: Server, path: str) -> Any:
-    try:
-        return json.loads(get(server.url + path, server.headers))
-    except (URLError, OSError) as error:
-        raise UnlikeServers(f"{server.url}{path} cannot be read: {error}") from error
-
-
-def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def compare(ours: Facts, peer: Facts, clients: int) -> set[str]:
-    """Raise UnlikeServers where weights, threads or slots differ; returns what could not be compared."""
-    unknown = set()
-    for name in ("weights_sha256", "threads"):
-        one, other = getattr(ours, name), getattr(peer, name)
-        if one is None or other is None:
-            unknown.add(f"not compared: {name} (Infirmary {one}, llama-server {other})")
-        elif one != other:
-            raise UnlikeServers(f"{name}: Infirmary runs {one}, llama-server {other}")
-    if peer.slots is not None and peer.slots < clients:
-        raise UnlikeServers(
-            f"llama-server has {peer.slots} slots for {clients} clients; give it -np {clients}"
-        )
-    return unknown

@@ -5,94 +5,22 @@ import os
 import secrets
 import signal
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 import report
-from machine import busy_cores
-from measure import Sample, sample
+from facts import UnlikeServers
 from processes import ServerDied
-from prompts import PromptWriter
-from report import Run, Settings
-from servers import (
-    Server,
-    UnlikeServers,
-    compare,
-    infirmary,
-    llama_server,
-    running_infirmary,
-    running_peer,
-)
+from report import Settings
+from rows import all_rows
 from stream import StreamError
-from table import Result
-from workloads import Workload, workloads
+from turns import Turns
+from workloads import Workload
 
-_SETTLE_S = 0.5
-_WARM_UP_TOKENS = 8
 _SEED = 1
-
-
-def measure_all(settings: Settings) -> Run:
-    """Every row in turn."""
-    writer = PromptWriter(settings.seed)
-    rows = workloads(settings.clients, settings.tokens)
-    results, not_compared = [], set()
-    with _ours(settings, rows) as ours:
-        for row in rows:
-            with _peer(settings, row) as peer:
-                ours_facts, peer_facts = ours.facts(), peer.facts()
-                not_compared |= compare(ours_facts, peer_facts, row.clients)
-                results.append(_measure_row(row, ours, peer, writer, settings.repeat))
-    return Run(results, ours_facts, peer_facts, sorted(not_compared))
-
-
-def _measure_row(row: Workload, ours: Server, peer: Server, writer: PromptWriter, repeat: int) -> Result:
-    """Warm both up with prompts of their own, then take turns, so that a drifting machine hits both alike."""
-    warm_up = [[body | {"max_tokens": _WARM_UP_TOKENS} for body in bodies[:1]] for bodies in row.plan(writer)]
-    for server in (ours, peer):
-        sample(server, warm_up, reuse=row.reuse)
-    samples: dict[Server, list[Sample]] = {ours: [], peer: []}
-    busy: list[float] = []
-    for repetition in range(repeat):
-        plan = row.plan(writer)
-        for server in (ours, peer):
-            time.sleep(_SETTLE_S)
-            busy.append(busy_cores(_SETTLE_S) or 0.0)
-            taken = sample(server, plan, reuse=row.reuse)
-            samples[server].append(taken)
-            step = f"{row.name}, {repetition + 1}/{repeat}, {server.name}"
-            _say(f"{step}: {taken.output_tokens_per_s:.1f} tokens/s")
-    return Result(row, samples[ours], samples[peer], busy)
-
-
-def _ours(settings: Settings, rows: list[Workload]) -> AbstractContextManager[Server]:
-    """One Infirmary for all rows."""
-    if settings.base:
-        return nullcontext(running_infirmary(settings.base, settings.key))
-    return infirmary(
-        settings.weights,
-        threads=settings.threads,
-        sequences=max(row.clients for row in rows),
-        context_tokens=max(row.context_tokens for row in rows),
-    )
-
-
-def _peer(settings: Settings, row: Workload) -> AbstractContextManager[Server]:
-    """A llama-server for this row alone, with as many slots as the row has clients."""
-    if settings.peer_is_url:
-        return nullcontext(running_peer(settings.peer))
-    return llama_server(
-        Path(settings.peer).absolute(),
-        settings.weights,
-        threads=settings.threads,
-        slots=row.clients,
-        context_tokens=row.context_tokens,
-        spin_count=settings.spin_count,
-    )
 
 
 def _say(line: str) -> None:
@@ -115,6 +43,18 @@ def _client_counts(_: click.Context, __: click.Parameter, value: str) -> tuple[i
     return tuple(map(int, counts))
 
 
+def _parts(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _chosen(rows: list[Workload], parts: tuple[str, ...]) -> list[Workload]:
+    """The rows whose names hold one of `parts`; without any, all of them."""
+    chosen = [row for row in rows if not parts or any(part in row.name for part in parts)]
+    if not chosen:
+        raise click.UsageError("no row has such a name; --list shows them all")
+    return chosen
+
+
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
     try:
@@ -124,9 +64,7 @@ def _one_line_errors() -> Iterator[None]:
 
 
 @click.command()
-@click.option(
-    "--peer", required=True, help="Path of a llama-server binary, or the http:// URL of a running one."
-)
+@click.option("--peer", help="Path of a llama-server binary, or the http:// URL of a running one.")
 @click.option("--base", help="http:// URL of a running Infirmary; without it, one is started.")
 @click.option("--key", envvar="KEY", help="API key for --base.")
 @click.option("--weights", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="GGUF file.")
@@ -134,14 +72,26 @@ def _one_line_errors() -> Iterator[None]:
     "--repeat", default=3, type=click.IntRange(1), show_default=True, help="Repetitions of each row."
 )
 @click.option("--tokens", default=128, type=click.IntRange(2), show_default=True, help="Limit of an answer.")
-@click.option("--clients", default="1,8", callback=_client_counts, show_default=True, help="A row for each.")
+@click.option(
+    "--clients", default="1,8,16", callback=_client_counts, show_default=True, help="A row for each."
+)
+@click.option(
+    "--rows", default="", callback=_parts, help="Only rows whose names hold one of these, by comma."
+)
+@click.option("--list", "list_only", is_flag=True, help="List the rows' names and measure nothing.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads of each server; unset, all cores.")
 @click.option("--peer-as-shipped", is_flag=True, help="Leave the peer without Infirmary's GOMP_SPINCOUNT.")
 @click.option("--seed", type=int, help="Of the prompts; unset, 1, or a random one with --base.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--check", is_flag=True, help="Exit with 1 when a goal is missed.")
-def main(*, as_json: bool, check: bool, **options: Any) -> None:
+def main(*, as_json: bool, check: bool, list_only: bool, **options: Any) -> None:
     """Measure Infirmary and llama-server in turns and print their ratios."""
+    rows = _chosen(all_rows(options["clients"], options["tokens"]), options["rows"])
+    if list_only:
+        click.echo("\n".join(row.name for row in rows))
+        return
+    if not options["peer"]:
+        raise click.UsageError("--peer is needed: the path of a llama-server, or its URL")
     options["weights"] = (options["weights"] or _embedded_weights()).absolute()
     options["threads"] = options["threads"] or len(os.sched_getaffinity(0))
     if options["seed"] is None:
@@ -150,9 +100,9 @@ def main(*, as_json: bool, check: bool, **options: Any) -> None:
     settings = Settings(**options)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped then, too
     with _one_line_errors():
-        run = measure_all(settings)
+        run = Turns(settings, _say).measure(rows)
     click.echo(report.as_json(settings, run) if as_json else report.as_text(settings, run))
-    sys.exit(check and any(result.goal_met is False for result in run.results))
+    sys.exit(check and not all(result.goals_met for result in run.results))
 
 
 if __name__ == "__main__":

@@ -7,11 +7,13 @@ parsed: each arrival is kept as bytes with its time, and `read_answer` takes the
 import asyncio
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
+
+from recording import Arrival, Exchange
 
 TIMEOUT_S = 1800
 _DATA = b"data:"
@@ -22,13 +24,6 @@ _CONTENT = re.compile(rb'"content"\s*:\s*"(?!")')
 
 class StreamError(Exception):
     """A server did not answer as it should."""
-
-
-class Arrival(NamedTuple):
-    """Bytes, and when they came (seconds of `perf_counter`)."""
-
-    at_s: float
-    data: bytes
 
 
 @dataclass(frozen=True)
@@ -75,32 +70,47 @@ class EventReader:
 
 
 class _Recorder(asyncio.Protocol):
-    def __init__(self) -> None:
+    def __init__(self, begun: asyncio.Event) -> None:
         self.arrivals: list[Arrival] = []
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._begun = begun
 
     def data_received(self, data: bytes) -> None:
         self.arrivals.append(Arrival(perf_counter(), data))
+        if not self._begun.is_set() and _CONTENT.search(data):
+            self._begun.set()
 
     def connection_lost(self, _: Exception | None) -> None:
         if not self.closed.done():
             self.closed.set_result(None)
 
 
-async def ask(url: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> tuple[float, list[Arrival]]:
-    """POST to `url` (http only) on a connection of its own; the start in seconds, and all that came back."""
+async def ask(
+    url: str,
+    headers: Mapping[str, str],
+    body: Mapping[str, Any],
+    *,
+    begun: asyncio.Event | None = None,
+    until: "asyncio.Future[None] | None" = None,
+) -> Exchange:
+    """POST to `url` (http only) on a connection of its own.
+
+    `begun` is set at the first text of the answer; the connection is closed at `until`, if not before.
+    """
     parts = urlsplit(url)
     request = _request(parts.netloc, parts.path, headers, json.dumps(body).encode())
     async with asyncio.timeout(TIMEOUT_S):
         started_s = perf_counter()
         loop = asyncio.get_running_loop()
-        transport, recorder = await loop.create_connection(_Recorder, parts.hostname or "", parts.port or 80)
+        recorder = _Recorder(begun or asyncio.Event())
+        transport, _ = await loop.create_connection(lambda: recorder, parts.hostname or "", parts.port or 80)
         try:
             transport.write(request)
-            await recorder.closed
+            ends = [recorder.closed, until] if until else [recorder.closed]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
             transport.close()
-    return started_s, recorder.arrivals
+    return Exchange(started_s, tuple(recorder.arrivals))
 
 
 def _request(host: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
@@ -109,22 +119,33 @@ def _request(host: str, path: str, headers: Mapping[str, str], body: bytes) -> b
     return "\r\n".join(lines).encode() + _HEADERS_END + body
 
 
-def read_answer(started_s: float, arrivals: Iterable[Arrival]) -> Answer:
+def read_answer(exchange: Exchange) -> Answer:
     """Take a recorded response apart; raises StreamError when it is no whole answer."""
-    recorded = list(arrivals)
-    events = read_events(recorded)
+    events = read_events(exchange.arrivals)
     usage = _usage(events)
-    content = [event for event in events if _CONTENT.search(event.data)]
+    content = _with_text(events)
     if not content:
         raise StreamError("an answer came without any text")
     return Answer(
-        started_s=started_s,
+        started_s=exchange.started_s,
         content_s=tuple(event.at_s for event in content),
-        ended_s=recorded[-1].at_s,
+        ended_s=exchange.arrivals[-1].at_s,
         prompt_tokens=usage["prompt_tokens"],
         completion_tokens=usage["completion_tokens"],
         text="".join(json.loads(event.data)["choices"][0]["delta"]["content"] for event in content),
     )
+
+
+def text_times(exchange: Exchange) -> tuple[float, ...]:
+    """When each event with text came, also of an answer that was cut off; raises StreamError for an error."""
+    events = read_events(exchange.arrivals) if exchange.arrivals else []
+    if events and b'"error"' in events[-1].data and "error" in json.loads(events[-1].data):
+        raise StreamError(f"an answer ended with {events[-1].data[:500].decode()}")
+    return tuple(event.at_s for event in _with_text(events))
+
+
+def _with_text(events: Iterable[Arrival]) -> list[Arrival]:
+    return [event for event in events if _CONTENT.search(event.data)]
 
 
 def read_events(arrivals: Iterable[Arrival]) -> list[Arrival]:
@@ -154,7 +175,7 @@ def _split_head(arrivals: Iterable[Arrival]) -> tuple[bytes, list[Arrival]]:
     raise StreamError("the connection closed before the headers were complete")
 
 
-def _usage(events: list[Arrival]) -> dict[str, int]:
+def _usage(events: Sequence[Arrival]) -> dict[str, int]:
     for event in reversed(events):
         if b'"usage"' in event.data and (usage := json.loads(event.data).get("usage")):
             counted: dict[str, int] = usage

@@ -21,6 +21,8 @@ def banner(services: Services, host: str, port: int) -> str:
     ]
     if ready:
         lines += [f"  Memory: about {describe(ready.memory, ready.sequences, ready.context_tokens)}"]
+    if warning := services.inference.privacy.warning:
+        lines += [f"  WARNING: {warning}"]
     if services.first_key:
         lines += [f"  Key (shown once, with every scope): {services.first_key}"]
     elif services.settings.bootstrap_key:

@@ -117,6 +117,8 @@ def _handle_signals(handler: Callable[[int, FrameType | None], None] | signal.Ha
 def _log_start(services: Services) -> None:
     """Said only now: a start that fails says one line and no other."""
     engine = services.engine.ready
+    if warning := services.inference.privacy.warning:
+        logger.warning(warning)
     for weights in services.inference.router.list():
         logger.info(
             "weights ready",

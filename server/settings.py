@@ -83,6 +83,9 @@ class EngineSettings(_Group):
 class PrivacySettings(_Group):
     """The search for identifiers."""
 
+    policy: Literal["pseudonymize", "off"] = Field(
+        "pseudonymize", description="What becomes of identifiers; off lets them reach the model."
+    )
     workers: int = Field(1, ge=1, le=64, description="Processes that look for identifiers.")
     timeout_s: float = Field(10, gt=0, description="Seconds for one request; past them it is refused.")
 

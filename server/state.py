@@ -27,7 +27,8 @@ from server.inference.prompt import ChatTemplate
 from server.inference.weights import LoadedWeights, WeightsRouter, verified_digest, weights_file
 from server.metrics import Metrics
 from server.privacy.deidentifier import Deidentifier
-from server.settings import EngineSettings, Settings
+from server.privacy.policy import Disclosure, PrivacyPolicy
+from server.settings import EngineSettings, PrivacySettings, Settings
 
 
 @dataclass(frozen=True)
@@ -52,21 +53,21 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     metrics = Metrics(CollectorRegistry())
     database = _database(settings)
     engine = _engine(settings.engine, path, metrics)
-    deidentifier = Deidentifier(workers=settings.privacy.workers, timeout_s=settings.privacy.timeout_s)
+    privacy = _privacy(settings.privacy)
     auditor = Auditor(database)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(database.dispose)
         stack.push_async_callback(auditor.drain)
-        stack.push_async_callback(deidentifier.close)
+        stack.push_async_callback(privacy.close)
         stack.push_async_callback(engine.stop)
-        weights, first_key = await _start(settings, path, database, engine, deidentifier)
+        weights, first_key = await _start(settings, path, database, engine, privacy)
         metrics.engine_up.set(1)
         if engine.ready:
             memory = engine.ready.memory
             metrics.set_engine_memory(weights=memory.weights, kv=memory.kv, buffers=memory.buffers)
         inference = Inference(
             router=WeightsRouter(weights),
-            deidentifier=deidentifier,
+            privacy=privacy,
             admission=_admission(settings.engine),
             auditor=auditor,
             metrics=metrics,
@@ -86,12 +87,12 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
 
 
 async def _start(
-    settings: Settings, path: Path, database: Database, engine: EngineSupervisor, deidentifier: Deidentifier
+    settings: Settings, path: Path, database: Database, engine: EngineSupervisor, privacy: PrivacyPolicy
 ) -> tuple[LoadedWeights, str | None]:
     try:
         async with asyncio.TaskGroup() as group:
             weights = group.create_task(_load(path, engine))
-            group.create_task(deidentifier.start())
+            group.create_task(privacy.start())
             first_key = group.create_task(_open_database(settings, database))
     except* (StartupError, PrivacyUnavailable) as errors:
         raise StartupError(_first_message(errors)) from None
@@ -143,6 +144,12 @@ async def _open_database(settings: Settings, database: Database) -> str | None:
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
+
+
+def _privacy(settings: PrivacySettings) -> PrivacyPolicy:
+    if settings.policy == "off":
+        return Disclosure()
+    return Deidentifier(workers=settings.workers, timeout_s=settings.timeout_s)
 
 
 def _digester(settings: Settings) -> KeyDigester:

@@ -20,7 +20,7 @@ from server.inference.request import GenerationRequest, Message
 from server.inference.text import Detokenizer, StopMatcher
 from server.inference.weights import LoadedWeights, WeightsRouter
 from server.metrics import Metrics
-from server.privacy.deidentifier import Deidentifier
+from server.privacy.policy import PrivacyPolicy
 from server.privacy.pseudonyms import Deidentified
 
 
@@ -29,7 +29,7 @@ class Inference:
     """From a request to an answer, stage by stage."""
 
     router: WeightsRouter
-    deidentifier: Deidentifier
+    privacy: PrivacyPolicy
     admission: Admission
     auditor: Auditor
     metrics: Metrics
@@ -105,7 +105,7 @@ class Inference:
         texts = [message.text for message in request.messages if message.from_caller]
         texts += request.constraint.texts if request.constraint else ()
         with self.metrics.deidentification.time():
-            return await self.deidentifier.deidentify(texts)
+            return await self.privacy.deidentify(texts)
 
     async def _constrain(self, request: GenerationRequest, deidentified: Deidentified) -> Grammar | None:
         constraint = request.constraint

@@ -12,7 +12,9 @@ PLANTED_KINDS = {"NAME", "MRN"}
 
 
 class Deidentifier:
-    """Replaces identifiers in worker processes. It fails closed: no findings, no text."""
+    """Replaces identifiers, found in worker processes. It fails closed: no findings, no text."""
+
+    warning: str | None = None
 
     def __init__(self, *, workers: int, timeout_s: float) -> None:
         """`workers` is the number of processes; `timeout_s` bounds the wait, then the work, in s each."""

@@ -1,21 +1,33 @@
-from dataclasses import replace
+import json
+from functools import partial
 
 import pytest
-from measure import Sample, percentile, sample_of
-from servers import Facts, UnlikeServers, compare
-from stream import Answer
-from table import Result, Spread, markdown
-from workloads import cold_chat, context_for
+from extraction import SCHEMA
+from figures import amid_figures, document_figures, percentile, streaming_figures
+from recording import Arrival, Exchange, Recording
+from stream import StreamError
 
-SAMPLE = Sample(100, 10, 20, 5, 9, 340, 128, 128, 8, 10.24, 0.1)
+DOCUMENT = {"medications": [], "problems": [], "follow_up": None}
 
 
-def result(ours: list[float], peer: list[float], **fields: float) -> Result:
-    def samples(rates: list[float]) -> list[Sample]:
-        return [replace(SAMPLE, output_tokens_per_s=rate) for rate in rates]
+def exchange(
+    started_s: float, content_s: list[float], ended_s: float | None, text: str = "a", tokens: int = 3
+) -> Exchange:
+    """One answer; without an end it was cut off."""
+    first, *others = [(text, at_s) for at_s in content_s[:1]] + [("b", at_s) for at_s in content_s[1:]]
+    usage = {"choices": [], "usage": {"prompt_tokens": 340, "completion_tokens": tokens}}
+    arrivals = [Arrival(at_s, event(_delta(piece))) for piece, at_s in (first, *others)]
+    head = Arrival(started_s, b"HTTP/1.1 200 OK\r\n\r\n")
+    end = [] if ended_s is None else [Arrival(ended_s, event(usage) + b"data: [DONE]\n\n")]
+    return Exchange(started_s, [head, *arrivals, *end])
 
-    found = Result(cold_chat(8, 128), samples(ours), samples(peer), [0.0])
-    return replace(found, ours=[replace(sample, **fields) for sample in found.ours])
+
+def event(data: dict) -> bytes:
+    return b"data: " + json.dumps(data).encode() + b"\n\n"
+
+
+def _delta(text: str) -> dict:
+    return {"choices": [{"index": 0, "delta": {"content": text}}]}
 
 
 @pytest.mark.parametrize(
@@ -33,58 +45,57 @@ def test_percentile_is_the_nearest_rank(values, percent, expected):
     assert percentile(list(values), percent) == expected
 
 
-def test_a_sample_runs_from_the_first_request_to_the_last_end():
-    answers = [
-        Answer(10.0, (10.5, 10.6, 11.0), 11.2, 340, 3, ""),
-        Answer(10.1, (11.1,), 12.0, 344, 1, ""),
-    ]
-    sample = sample_of(answers, client_cpu_s=0.2)
-    assert sample.wall_s == 2.0
-    assert sample.output_tokens_per_s == 2.0
-    assert sample.first_token_p50_ms == pytest.approx(500)
-    assert sample.first_token_p95_ms == pytest.approx(1000)
-    assert sample.inter_token_p99_ms == pytest.approx(400)
-    assert (sample.prompt_tokens, sample.answer_tokens, sample.events, sample.requests) == (342, 2, 2, 2)
+def test_figures_run_from_the_first_request_to_the_last_end():
+    clients = [[exchange(10.0, [10.5, 10.6, 11.0], 11.2)], [exchange(10.1, [11.1], 12.0, tokens=1)]]
+    figures = streaming_figures(Recording(clients))
+    assert figures["output_tokens_per_s"] == 2.0
+    assert figures["first_token_p50_ms"] == pytest.approx(500)
+    assert figures["first_token_p95_ms"] == pytest.approx(1000)
+    assert figures["inter_token_p99_ms"] == pytest.approx(400)
+    assert (figures["prompt_tokens"], figures["answer_tokens"], figures["events"]) == (340, 2, 2)
 
 
-def test_the_ratio_is_the_median_of_the_repetitions_own_ratios():
-    # The medians' ratio would be 90 / 100.
-    measured = result(ours=[90, 50, 95], peer=[100, 50, 190])
-    assert measured.ratio("output_tokens_per_s") == Spread(0.9, 0.5, 1.0)
+@pytest.mark.parametrize(
+    ("text", "valid"),
+    [
+        (json.dumps(DOCUMENT), True),
+        (json.dumps(DOCUMENT, indent=2), True),
+        (json.dumps(DOCUMENT)[:-1], False),
+        (json.dumps(DOCUMENT) * 2, False),
+        (json.dumps(DOCUMENT | {"follow_up": "x" * 61}), False),
+        (json.dumps(DOCUMENT | {"more": None}), False),
+        ("[]", False),
+    ],
+)
+def test_only_whole_and_valid_documents_count(text, valid):
+    clients = [[exchange(0, [1], 4, json.dumps(DOCUMENT)), exchange(4, [5], 8, text)]]
+    figures = partial(document_figures, schema=SCHEMA)(Recording(clients))
+    assert figures["valid_documents_per_s"] == (0.25 if valid else 0.125)
+    assert figures["valid_share"] == (1 if valid else 0.5)
 
 
-def test_no_ratio_to_nothing():
-    assert result(ours=[90], peer=[0]).ratio("output_tokens_per_s") is None
+def test_the_chats_count_only_while_the_late_request_runs():
+    late = exchange(10, [19], 20)
+    chat = exchange(0, [1, 2, 8, 11, 18.5], None)
+    figures = amid_figures(Recording([[chat]], late))
+    # 8 to 11 had begun, 11 to 18.5, and 18.5 to 20 as far as it had come; 1 to 2 and 2 to 8 were before.
+    assert figures["meanwhile_gaps"] == 3
+    assert figures["meanwhile_p50_ms"] == pytest.approx(3000)
+    assert figures["meanwhile_p99_ms"] == pytest.approx(7500)
+    assert figures["late_total_ms"] == pytest.approx(10_000)
+    assert figures["late_first_token_ms"] == pytest.approx(9000)
 
 
-@pytest.mark.parametrize(("ours", "met"), [(90, True), (89.9, False)])
-def test_the_goal_stands_in_the_table(ours, met):
-    measured = result(ours=[ours], peer=[100])
-    assert measured.goal_met is met
-    assert f">= 0.9 {'met' if met else 'missed'}" in markdown([measured])
+def test_between_two_answers_of_a_chat_there_is_no_time_between_tokens():
+    late = exchange(10, [19], 20)
+    chats = [exchange(0, [9, 11], 12), exchange(12, [16, 17], None), Exchange(19.9, [])]
+    assert amid_figures(Recording([chats], late))["meanwhile_gaps"] == 2
 
 
-def test_every_line_of_the_table_is_equally_wide():
-    lines = markdown([result(ours=[90], peer=[100]), result(ours=[9000], peer=[1])]).splitlines()
-    assert len({len(line) for line in lines}) == 1
-    assert len({line.count("|") for line in lines}) == 1
-
-
-def test_unlike_work_and_a_busy_machine_are_remarked():
-    assert result(ours=[90], peer=[100]).remarks == []
-    assert "differ by the factor 0.50" in result(ours=[90], peer=[100], answer_tokens=64).remarks[0]
-    assert "NOT QUIET" in replace(result(ours=[90], peer=[100]), busy_cores=[0.0, 1.5]).remarks[0]
-
-
-def test_servers_that_run_other_weights_or_threads_are_not_compared():
-    ours = Facts(weights_sha256="aa", threads=2)
-    assert compare(ours, Facts(weights_sha256="aa", threads=2, slots=8), clients=8) == set()
-    assert len(compare(ours, Facts(weights_sha256="aa"), clients=8)) == 1
-    for unlike in (Facts(weights_sha256="bb"), Facts(threads=4), Facts(slots=4)):
-        with pytest.raises(UnlikeServers):
-            compare(ours, unlike, clients=8)
-
-
-def test_a_slot_has_room_for_prompt_and_answer():
-    assert context_for(340, 128) == 768
-    assert context_for(2000, 128) == 3328
+def test_a_chat_that_failed_is_no_figure():
+    late = exchange(10, [19], 20)
+    failed = Exchange(0, [Arrival(1, b"HTTP/1.1 429 Too Many\r\n\r\nfull")])
+    broken = Exchange(0, [*exchange(0, [1], None).arrivals, Arrival(2, event({"error": {"code": "died"}}))])
+    for chat in (failed, broken):
+        with pytest.raises(StreamError):
+            amid_figures(Recording([[chat]], late))

@@ -1,5 +1,4 @@
 from prompts import PromptWriter
-from workloads import cold_chat
 
 
 def text_of(messages: list[dict[str, str]]) -> str:
@@ -24,15 +23,3 @@ def test_a_prompt_has_about_its_length_and_no_slot_left_open():
         text = text_of(writer.chat(tokens))
         assert abs(len(text.split()) * 1.39 - tokens) < 40
         assert "{" not in text
-
-
-def test_each_client_of_a_repetition_has_its_own_fresh_prompts():
-    writer = PromptWriter(1)
-    row = cold_chat(8, 128)
-    bodies = [body for _ in range(3) for client in row.plan(writer) for body in client]
-    assert len(bodies) == 24
-    assert len({text_of(body["messages"]) for body in bodies}) == 24
-
-
-def test_a_single_client_asks_more_than_once():
-    assert [len(client) for client in cold_chat(1, 128).plan(PromptWriter(1))] == [4]

@@ -1,7 +1,8 @@
 import json
 
 import pytest
-from stream import Arrival, Dechunker, EventReader, StreamError, read_answer, read_events
+from recording import Arrival, Exchange
+from stream import Dechunker, EventReader, StreamError, read_answer, read_events, text_times
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 USAGE = {"choices": [], "usage": {"prompt_tokens": 340, "completion_tokens": 3}}
@@ -40,7 +41,7 @@ ANSWER = response(
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 10_000])
 def test_an_answer_is_read_alike_however_its_bytes_are_cut(size):
-    answer = read_answer(-1.0, arrivals(ANSWER, size))
+    answer = read_answer(Exchange(-1.0, arrivals(ANSWER, size)))
     assert answer.text == 'A "content": é'
     assert len(answer.content_s) == 2
     assert (answer.prompt_tokens, answer.completion_tokens) == (340, 3)
@@ -51,7 +52,16 @@ def test_an_event_has_the_time_of_the_bytes_that_complete_it():
     whole = response(event(delta(content="one")), event(delta(content="two")), event(USAGE))
     cut = whole.index(b"one")
     first, second = Arrival(1.0, whole[:cut]), Arrival(2.0, whole[cut:])
-    assert read_answer(0.0, [first, second]).content_s == (2.0, 2.0)
+    assert read_answer(Exchange(0.0, [first, second])).content_s == (2.0, 2.0)
+
+
+def test_an_answer_that_was_cut_off_has_its_times():
+    begun = response(event(delta(content="one")), event(delta(content="two")))
+    cut = Exchange(0.0, arrivals(begun[: begun.index(b"two")], 50))
+    assert len(text_times(cut)) == 1
+    assert text_times(Exchange(0.0, [])) == ()
+    with pytest.raises(StreamError):
+        read_answer(cut)
 
 
 def test_a_body_without_chunks_is_read_too():
@@ -80,4 +90,4 @@ def test_a_half_chunk_and_a_half_line_wait():
 )
 def test_what_is_no_whole_answer_is_refused(raw, message):
     with pytest.raises(StreamError, match=message):
-        read_answer(0.0, arrivals(raw, 9))
+        read_answer(Exchange(0.0, arrivals(raw, 9)))

@@ -107,7 +107,7 @@ class Tapped:
 
     @property
     def workers(self) -> list[int]:
-        return self.services.inference.deidentifier._pool.pids
+        return self.services.inference.privacy._pool.pids
 
 
 @pytest.fixture(scope="module")
