@@ -45,6 +45,9 @@ class EngineSettings(_Group):
         "layer", description="How several GPUs share the weights."
     )
     flash_attention: Literal["auto", "on", "off"] = Field("auto", description="Fused attention kernels.")
+    blas: Literal["auto", "on", "off"] = Field(
+        "auto", description="OpenBLAS for prompts on the CPU; auto is where it is built and no GPU is used."
+    )
     queue_requests: int = Field(256, ge=1, description="Requests that may wait; more are answered 429.")
     queue_tokens: int = Field(
         262_144, ge=1, description="Prompt tokens that may wait; more are answered 429."

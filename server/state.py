@@ -155,6 +155,7 @@ def _engine(settings: EngineSettings, path: Path, metrics: Metrics) -> EngineSup
         n_gpu_layers=settings.n_gpu_layers,
         split_mode=settings.split_mode,
         flash_attention=settings.flash_attention,
+        blas=settings.blas,
     )
 
     def on_step(step: Step) -> None:

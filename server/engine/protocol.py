@@ -12,6 +12,7 @@ FinishReason = Literal["stop", "length", "grammar_error", "rejected", "expired",
 
 SplitMode = Literal["none", "layer", "row"]
 FlashAttention = Literal["auto", "on", "off"]
+Blas = Literal["auto", "on", "off"]
 
 
 class Load(msgspec.Struct, frozen=True, tag="load"):
@@ -25,6 +26,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     n_gpu_layers: int
     split_mode: SplitMode
     flash_attention: FlashAttention
+    blas: Blas = "auto"
 
 
 class Sampling(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ import numpy as np
 
 from server.engine.backend import BackendFault, Batch, Logits
 from server.engine.llama.batch import BatchBuffers
+from server.engine.llama.blas import offloads, use_blas
 from server.engine.llama.loading import ErrorLog, LoadError, load_model
 from server.engine.llama.vocabulary import Vocabulary
 from server.engine.protocol import Load
@@ -30,6 +31,7 @@ class LlamaBackend:
 
     def __init__(self, load: Load) -> None:
         llama.llama_backend_init()
+        blas = use_blas(load)
         self._model = load_model(Path(load.path), _model_params(load))
         self.vocabulary = Vocabulary(self._model)
         self.end_of_generation = self.vocabulary.end_of_generation
@@ -38,7 +40,7 @@ class LlamaBackend:
         self._context = self._make_context(load)
         self._memory = llama.llama_get_memory(self._context)
         self._buffers = BatchBuffers(load.batch_tokens)
-        self.device = _device(load)
+        self.device = _device(load, blas=blas)
 
     def decode(self, batch: Batch) -> Logits:
         """See `Backend.decode`."""
@@ -85,9 +87,9 @@ def _model_params(load: Load) -> llama.llama_model_params:
     return params
 
 
-def _device(load: Load) -> str:
-    if load.n_gpu_layers != 0 and llama.llama_supports_gpu_offload():
+def _device(load: Load, *, blas: bool) -> str:
+    if offloads(load):
         layers = "all" if load.n_gpu_layers < 0 else str(load.n_gpu_layers)
         return f"GPU ({layers} layers offloaded, split by {load.split_mode})"
     reason = "n_gpu_layers is 0" if load.n_gpu_layers == 0 else "this build has no GPU support"
-    return f"CPU ({load.threads} threads; {reason})"
+    return f"CPU ({load.threads} threads, {'BLAS for prompts' if blas else 'no BLAS'}; {reason})"
