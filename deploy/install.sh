@@ -66,7 +66,7 @@ install_llama_or_fall_back() {
 }
 
 add_blas() {
-    local without='prompts take about twice as long'
+    local without='prompts of Q4_1 weights take nearly twice as long'
     if [[ $(uname -sm) != 'Linux x86_64' ]]; then
         echo "No BLAS for $(uname -sm): $without."
     elif ! deploy/watch.sh 'Adding BLAS for prompts' "$venv/install.log" deploy/build-blas.sh "$venv"; then

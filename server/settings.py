@@ -46,7 +46,7 @@ class EngineSettings(_Group):
     )
     flash_attention: Literal["auto", "on", "off"] = Field("auto", description="Fused attention kernels.")
     blas: Literal["auto", "on", "off"] = Field(
-        "auto", description="OpenBLAS for prompts on the CPU; auto is where it is built and no GPU is used."
+        "auto", description="OpenBLAS for prompts on the CPU; auto is for Q4_1 weights, where it is built."
     )
     queue_requests: int = Field(256, ge=1, description="Requests that may wait; more are answered 429.")
     queue_tokens: int = Field(

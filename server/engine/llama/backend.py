@@ -31,8 +31,8 @@ class LlamaBackend:
 
     def __init__(self, load: Load) -> None:
         llama.llama_backend_init()
-        blas = use_blas(load)
         self._model = load_model(Path(load.path), _model_params(load))
+        blas = use_blas(load, self._model)
         self.vocabulary = Vocabulary(self._model)
         self.end_of_generation = self.vocabulary.end_of_generation
         self.sequences = load.sequences

@@ -12,6 +12,7 @@ from server.engine.llama.loading import LoadError
 from server.engine.protocol import Load
 from server.inference.weights import weights_file
 
+MODEL = 0
 COMPARE = """
 import sys
 import numpy as np
@@ -26,13 +27,18 @@ def logits(blas):
     print(backend.device)
     return backend.decode(batch).copy()
 
-plain, fast = logits("off"), logits("on")
+plain, fast = logits("off"), logits("auto")
 print(np.array_equal(plain, fast), np.corrcoef(plain[0], fast[0])[0, 1] > 0.999)
 """
 
 
 def load(wanted: str, *, n_gpu_layers: int = 0) -> Load:
     return Load("weights.gguf", 1, None, 64, 1, n_gpu_layers, "none", "auto", wanted)
+
+
+@pytest.fixture(autouse=True)
+def gaining(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blas, "_gains", lambda model: True)
 
 
 @pytest.fixture
@@ -51,28 +57,34 @@ def no_backend(no_library: Path) -> Path:
 
 @pytest.mark.parametrize("wanted", ["auto", "off"])
 def test_without_the_library_prompts_go_the_plain_way(no_library: Path, wanted: str) -> None:
-    assert not blas.use_blas(load(wanted))
+    assert not blas.use_blas(load(wanted), MODEL)
 
 
 def test_asked_for_and_missing(no_library: Path) -> None:
     with pytest.raises(LoadError, match=r"engine.blas is on, but .*libggml-blas.* is missing") as refusal:
-        blas.use_blas(load("on"))
+        blas.use_blas(load("on"), MODEL)
     assert str(no_library) in str(refusal.value)
 
 
 def test_asked_for_and_unusable(no_backend: Path) -> None:
     with pytest.raises(LoadError, match=r"engine.blas is on, but .*failed to load"):
-        blas.use_blas(load("on"))
+        blas.use_blas(load("on"), MODEL)
 
 
 def test_unusable_is_not_fatal(no_backend: Path) -> None:
-    assert not blas.use_blas(load("auto"))
+    assert not blas.use_blas(load("auto"), MODEL)
 
 
 def test_auto_leaves_it_out_where_a_gpu_computes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blas.llama, "llama_supports_gpu_offload", lambda: True)
     monkeypatch.setattr(blas, "_load", lambda path: pytest.fail("loaded"))
-    assert not blas.use_blas(load("auto", n_gpu_layers=-1))
+    assert not blas.use_blas(load("auto", n_gpu_layers=-1), MODEL)
+
+
+def test_auto_leaves_it_out_where_weights_gain_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blas, "_gains", lambda model: False)
+    monkeypatch.setattr(blas, "_load", lambda path: pytest.fail("loaded"))
+    assert not blas.use_blas(load("auto"), MODEL)
 
 
 def test_prompts_go_through_it() -> None:
