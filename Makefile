@@ -47,7 +47,7 @@ bench: ## Say how to measure a running server
 e2e: .venv-e2e/.installed ## Chart, Dockerfile and shell scripts against their own checkers
 	PATH="$(CURDIR)/.venv-e2e/bin:$$PATH" deploy/check.sh
 
-.venv/.installed: pyproject.toml constraints.txt $(if $(filter-out $(built),$(build)),FORCE)
+.venv/.installed: pyproject.toml constraints.txt deploy/build-blas.sh deploy/sgemm.h $(if $(filter-out $(built),$(build)),FORCE)
 	@deploy/install.sh $(build)
 	@touch $@
 

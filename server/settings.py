@@ -64,6 +64,9 @@ class EngineSettings(_Group):
         0.25, gt=0, description="Seconds between two tokens that a long prompt may cause elsewhere."
     )
     aging_s: float = Field(20, gt=0, description="Seconds of waiting that raise a request by one class.")
+    blas: Literal["auto", "on", "off"] = Field(
+        "auto", description="OpenBLAS for prompts on the CPU; auto is for Q4_1 weights, where it is built."
+    )
     queue_requests: int = Field(256, ge=1, description="Requests that may wait; more are answered 429.")
     queue_tokens: int = Field(
         262_144, ge=1, description="Prompt tokens that may wait; more are answered 429."

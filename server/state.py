@@ -177,6 +177,7 @@ def _engine(settings: EngineSettings, path: Path, metrics: Metrics) -> EngineSup
             speculate=settings.speculation,
         ),
         kv_type=settings.kv_type,
+        blas=settings.blas,
     )
 
     def on_step(step: Step) -> None:

@@ -15,6 +15,7 @@ KVLayout = Literal["streams", "unified"]
 SplitMode = Literal["none", "layer", "row"]
 FlashAttention = Literal["auto", "on", "off"]
 KVType = Literal["f16", "q8_0"]
+Blas = Literal["auto", "on", "off"]
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -46,6 +47,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     kv_type: KVType
     kv_layout: KVLayout
     policy: Policy
+    blas: Blas = "auto"
 
 
 class Sampling(msgspec.Struct, frozen=True):

@@ -24,6 +24,10 @@ _GRACE_S = 5.0
 # decoding its speed, tenfold, as soon as another process wants one of them (docs/decisions/0004).
 _OPENMP = {"GOMP_SPINCOUNT": "1000"}
 
+# OpenBLAS gets parts for one thread each (deploy/sgemm.h); left alone, it starts a thread for each core as it
+# loads.
+_OPENBLAS = {"OPENBLAS_NUM_THREADS": "1"}
+
 logger = logging.getLogger(__name__)
 
 
@@ -154,4 +158,4 @@ class EngineSupervisor:
 def _environment() -> dict[str, str]:
     """Ours without our secrets: this process reads a file that nobody vouches for."""
     ours = {name: value for name, value in os.environ.items() if not name.upper().startswith("INFIRMARY_")}
-    return _OPENMP | ours
+    return _OPENMP | _OPENBLAS | ours

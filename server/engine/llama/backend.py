@@ -10,6 +10,7 @@ import numpy as np
 
 from server.engine.backend import BackendFault, Batch, Logits, State
 from server.engine.llama.batch import BatchBuffers
+from server.engine.llama.blas import use_blas
 from server.engine.llama.loading import ErrorLog, LoadError, load_model
 from server.engine.llama.plan import make_plan
 from server.engine.llama.vocabulary import Vocabulary
@@ -36,6 +37,7 @@ class LlamaBackend:
         llama.llama_backend_init()
         plan = make_plan(load)
         self._model = load_model(Path(load.path), _model_params(load))
+        blas = use_blas(load, self._model)
         self.vocabulary = Vocabulary(self._model)
         self.vocabulary_size = self.vocabulary.size
         self.end_of_generation = self.vocabulary.end_of_generation
@@ -47,7 +49,7 @@ class LlamaBackend:
         self._context = self._make_context(load)
         self._memory = llama.llama_get_memory(self._context)
         self._buffers = BatchBuffers(load.policy.batch_tokens)
-        self.device = plan.device
+        self.device = f"{plan.device}{', BLAS for prompts' if blas else ''}"
         self.memory = plan.memory
 
     def decode(self, batch: Batch) -> Logits:

@@ -116,7 +116,7 @@ async def api() -> AsyncIterator[Api]:
     fakes: Any = {"vocabulary": Bytes(), "template": Template(), "engine": engine}
     inference = Inference(
         router=WeightsRouter(LoadedWeights("weights", "d" * 64, 4096, 0, **fakes)),
-        deidentifier=Deidentifier(),  # type: ignore[arg-type]
+        privacy=Deidentifier(),  # type: ignore[arg-type]
         admission=Admission(sequences=8, queue_requests=8, queue_tokens=100_000),
         auditor=audit,  # type: ignore[arg-type]
         metrics=metrics,

@@ -3,6 +3,7 @@
 import socket
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ class FakeBackend:
     """Deterministic weights that hold the loop to the contract of `Backend`.
 
     With a `memory` of a few tokens the text goes round in circles. `interruptions` says of each step after
-    how many of its tokens it is broken off, if at all.
+    how many of its tokens it is broken off, if at all. `computed_in` has for each output how many tokens of
+    its sequence went together with each that it rests on: what rounding depends on.
     """
 
     device = "fake"
@@ -48,6 +50,8 @@ class FakeBackend:
         self.context_tokens = context_tokens
         self.max_outputs = sequences + 8
         self.held_tokens: list[list[int]] = [[] for _ in range(sequences)]
+        self.held_pieces: list[list[int]] = [[] for _ in range(sequences)]
+        self.computed_in: list[list[int]] = []
         self.rows = 0
         self.prefilled = 0
         self._budget = budget
@@ -62,13 +66,16 @@ class FakeBackend:
         assert sum(batch.outputs) <= self.max_outputs
         assert batch.slots == sorted(batch.slots)
         rows = []
+        pieces = Counter(batch.slots)
         broken_off = next(self._interruptions, None)
         for index, (token, position, slot, output) in enumerate(zip(*columns, strict=True)):
             if index == broken_off:
                 raise Interrupted
             assert position == len(self.held_tokens[slot]) < self.context_tokens
             self.held_tokens[slot].append(token)
+            self.held_pieces[slot].append(pieces[slot])
             if output:
+                self.computed_in.append(list(self.held_pieces[slot]))
                 rows.append(self._row(self.held_tokens[slot]))
         self.rows += len(rows)
         self.prefilled += len(batch)
@@ -85,23 +92,25 @@ class FakeBackend:
         return len(self.held_tokens[slot])
 
     def clear(self, slot: int) -> None:
-        self.held_tokens[slot] = []
+        self.trim(slot, 0)
 
     def trim(self, slot: int, length: int) -> None:
         assert length <= len(self.held_tokens[slot])
-        self.held_tokens[slot] = self.held_tokens[slot][:length]
+        del self.held_tokens[slot][length:]
+        del self.held_pieces[slot][length:]
 
     def copy(self, source: int, target: int, length: int) -> None:
         assert not self.held_tokens[target]
         assert 0 < length <= len(self.held_tokens[source])
         self.held_tokens[target] = self.held_tokens[source][:length]
+        self.held_pieces[target] = self.held_pieces[source][:length]
 
     def save(self, slot: int) -> State:
-        return np.array(self.held_tokens[slot], np.int32).view(np.uint8)
+        return np.array([self.held_tokens[slot], self.held_pieces[slot]], np.int16).view(np.uint8)
 
     def load(self, slot: int, state: State) -> None:
         assert not self.held_tokens[slot]
-        self.held_tokens[slot] = state.view(np.int32).tolist()
+        self.held_tokens[slot], self.held_pieces[slot] = state.view(np.int16).tolist()
 
     def _row(self, tokens: list[int]) -> Logits:
         state = zlib.crc32(np.array(tokens[-self._memory :] if self._memory else tokens, np.int32).tobytes())

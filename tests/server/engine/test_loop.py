@@ -508,3 +508,45 @@ def test_weights_that_cannot_take_back_share_and_guess_nothing(make_engine):
     for number in (1, 2):
         engine.serve(Submit(number, BASE, 30))
     assert sum(step.reused + step.drafted for step in engine.steps) == 0
+
+
+def rests_on(make_engine, *earlier, asked: Submit, budget: int) -> list[int]:
+    """In what pieces the prefill was computed that an answer rests on, where it is alone in the end."""
+    engine = make_engine(slots=3, budget=budget, context=1000, speculate=False)
+    for messages in earlier:
+        engine.serve(*messages)
+    outputs = len(engine.backend.computed_in)
+    engine.serve(asked)
+    return engine.backend.computed_in[outputs][: len(asked.tokens) - 1]
+
+
+PAGES = random.Random(2).choices(range(250), k=900)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(
+    st.lists(st.tuples(st.integers(0, 800), st.integers(1, 90)), min_size=1, max_size=5),
+    st.sampled_from([64, 100, 128, 150, 512]),
+)
+def test_a_prompt_that_is_alone_rests_on_the_same_pieces_whatever_came_before(make_engine, texts, budget):
+    *earlier, asked = (
+        Submit(number, PAGES[:common] + [251] * tail, 1) for number, (common, tail) in enumerate(texts)
+    )
+    before = [[each] for each in earlier]
+    fresh = rests_on(make_engine, asked=asked, budget=budget)
+    assert rests_on(make_engine, *before, asked=asked, budget=budget) == fresh
+    assert rests_on(make_engine, [Warm(PAGES)], *before, asked=asked, budget=budget) == fresh
+
+
+def test_a_prompt_that_is_alone_does_not_rest_on_what_was_computed_under_load(make_engine):
+    asked = Submit(1, PAGES[:600], 1, shared=600)
+    fresh = rests_on(make_engine, asked=asked, budget=512)
+    others = [Submit(2, PAGES[:500], 1, shared=500), Submit(3, PAGES[::-1], 1)]
+    assert rests_on(make_engine, others, asked=asked, budget=512) == fresh
+
+
+def test_what_is_warmed_beside_something_else_is_computed_in_blocks_too(make_engine):
+    asked = Submit(1, PAGES[:600], 1, shared=600)
+    fresh = rests_on(make_engine, asked=asked, budget=512)
+    warmed = [Warm(PAGES[:500]), Warm(PAGES[::-1])]
+    assert rests_on(make_engine, warmed, asked=asked, budget=512) == fresh
