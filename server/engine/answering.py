@@ -16,19 +16,23 @@ class Answering:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    def step(self, work: SequenceOf[Work]) -> None:
-        """Advance every sequence of `work`; those that end say so in `finish`. Raises BackendFault."""
+    def step(self, work: SequenceOf[Work]) -> bool:
+        """Advance every sequence of `work`; those that end say so in `finish`. False where it was broken off.
+
+        Raises BackendFault.
+        """
         try:
             rows = LogitRows(self._backend.decode(_batch(work)))
         except Interrupted:
             self._take_back(work)
-            return
+            return False
         row = 0
         for each in work:
             each.sequence.cached += each.count
             if each.samples:
                 self._answer(each, rows, row)
                 row += 1 + len(each.draft)
+        return True
 
     def _take_back(self, work: SequenceOf[Work]) -> None:
         for each in work:

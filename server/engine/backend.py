@@ -60,8 +60,8 @@ class Backend(Protocol):
         """
         ...
 
-    def passes(self, rows: Sequence[tuple[int, int]]) -> int:
-        """How often a step with (slot, its tokens), in the order of the slots, goes through the weights."""
+    def passes(self, rows: Sequence[tuple[int, int]]) -> list[int]:
+        """Tokens of each pass over the weights in a step with (slot, its tokens), in order of the slots."""
         ...
 
     def held(self, slot: int) -> int:

@@ -1,28 +1,36 @@
 """What a step costs on this device with these weights, measured once when they are loaded."""
 
 import time
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Mapping
 
 from server.engine.backend import Backend, Batch
 
-_FEW, _MORE = 1, 5
-_REPEATS = 4
+_ROWS = (1, 2, 4, 8)
+_REPEATS = 3
 
 
-@dataclass(frozen=True, slots=True)
 class StepCost:
-    """Seconds for each pass over the weights and for each token in it."""
+    """Seconds of a pass over the weights by the tokens in it; straight lines between what was measured.
 
-    pass_s: float
-    token_s: float
+    It is far from one line: the second token of a pass can cost as much as the first, later ones half.
+    """
+
+    def __init__(self, measured: Mapping[int, float]) -> None:
+        self._points = sorted(measured.items())
+
+    def seconds(self, tokens: int) -> float:
+        """Time of one pass with so many tokens."""
+        index = bisect_left(self._points, (tokens, 0.0))
+        right = min(max(index, 1), len(self._points) - 1)
+        (less, least_s), (more, most_s) = self._points[right - 1], self._points[right]
+        return least_s + (most_s - least_s) * (tokens - less) / (more - less)
 
 
 def calibrate(backend: Backend) -> StepCost:
-    """Time steps of one token and of a few, the quickest of each; leaves every slot empty."""
-    _step_s(backend, _MORE)  # the first step makes the graphs
-    few, more = (min(_step_s(backend, count) for _ in range(_REPEATS)) for count in (_FEW, _MORE))
-    token_s = max((more - few) / (_MORE - _FEW), 0.0)
-    return StepCost(max(few - _FEW * token_s, 0.1 * few), token_s)
+    """Time passes of a few sizes, the quickest of each; leaves every slot empty."""
+    _step_s(backend, _ROWS[-1])  # the first step makes the graphs
+    return StepCost({size: min(_step_s(backend, size) for _ in range(_REPEATS)) for size in _ROWS})
 
 
 def _step_s(backend: Backend, count: int) -> float:

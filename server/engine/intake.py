@@ -43,7 +43,7 @@ class Intake:
             max_tokens=submit.max_tokens,
             sampler=sampler,
             tenant=submit.tenant,
-            shared=submit.shared,
+            shared=max(0, submit.shared),
             priority=submit.priority,
             logprob_count=submit.sampling.logprobs,
             lookup=PromptLookup(submit.tokens) if self._speculate else None,
@@ -56,7 +56,7 @@ class Intake:
     def warm_up(self, warm: Warm, number: int) -> Sequence | None:
         """A sequence of whole blocks without an answer, or None where there is no whole block."""
         length = (len(warm.tokens) - 1) // BLOCK_TOKENS * BLOCK_TOKENS
-        if not 0 < length < self._backend.context_tokens:
+        if not 0 < length < self._backend.context_tokens or not self._are_tokens(warm.tokens):
             return None
         return Sequence(
             id=number,
@@ -72,8 +72,11 @@ class Intake:
         length = len(submit.tokens)
         if not 0 < length < length + submit.max_tokens <= self._backend.context_tokens:
             raise Refused(submit, "rejected", "the request does not fit the context")
-        if not 0 <= min(submit.tokens) <= max(submit.tokens) < self._backend.vocabulary_size:
+        if not self._are_tokens(submit.tokens):
             raise Refused(submit, "rejected", "the prompt holds what is no token id")
+
+    def _are_tokens(self, ids: list[int]) -> bool:
+        return 0 <= min(ids) <= max(ids) < self._backend.vocabulary_size
 
     def _constrain(self, sequence: Sequence, submit: Submit) -> None:
         """Attach the grammar; what it forces before the first choice is decoded with the prompt's end."""

@@ -32,14 +32,19 @@ class PromptLookup:
         self._indexed = max(self._indexed, len(tokens) - 1)
 
     def draft(self, tokens: Sequence[int], most: int) -> list[int]:
-        """At most `most` tokens that followed the last trigram when it last occurred."""
+        """`most` tokens that followed the last trigram when it last occurred, over again where they end."""
         if len(tokens) < GRAM:
             return []
         start = self._followers.get((tokens[-3], tokens[-2], tokens[-1]))
-        return [] if start is None else list(tokens[start : start + most])
+        if start is None:
+            return []
+        period = len(tokens) - start
+        return [tokens[start + index % period] for index in range(most)]
 
     def learn(self, guess: Sequence[int], answer: Sequence[int]) -> None:
         """Compare what was guessed, drafted or not, with what came, up to the first miss."""
+        if not guess:
+            return
         right = common_length(guess, answer)
         missed = right < min(len(guess), len(answer))
         self._accepted = self._accepted * _MEMORY + right

@@ -33,11 +33,13 @@ class EngineLoop:
         cost: StepCost,
     ) -> None:
         self._channel = channel
+        reuse = policy.prefix_cache if backend.trimmable else "off"
         self._intake = Intake(backend, tokenizer, speculate=policy.speculate)
-        self._cache = PrefixCache(policy.prefix_cache if backend.trimmable else "off", policy.kept_bytes)
+        self._keeps = reuse != "off" and policy.kept_bytes > 0
+        self._cache = PrefixCache(reuse, policy.kept_bytes)
         self._slots = Slots(backend, self._cache)
         self._queue = FairQueue(aging_s=policy.aging_s)
-        self._budget = PrefillBudget(target_s=policy.target_step_s, most_tokens=policy.batch_tokens)
+        self._budget = PrefillBudget(cost, target_s=policy.target_step_s, most_tokens=policy.batch_tokens)
         self._scheduler = Scheduler(
             self._slots,
             self._queue,
@@ -63,7 +65,7 @@ class EngineLoop:
         self._expire(started_s)
         work = self._scheduler.schedule(started_s)
         if work:
-            self._step(work, started_s)
+            self._step(work)
         self._publish(work, time.perf_counter() - started_s)
 
     def _receive(self) -> None:
@@ -90,7 +92,7 @@ class EngineLoop:
             heapq.heappush(self._deadlines, (sequence.submitted_s + submit.deadline_s, submit.id))
 
     def _warm(self, warm: Warm) -> None:
-        sequence = self._intake.warm_up(warm, next(self._warming))
+        sequence = self._intake.warm_up(warm, next(self._warming)) if self._keeps else None
         if sequence is not None:
             self._queue.add(sequence)
 
@@ -111,16 +113,14 @@ class EngineLoop:
         if output is not None:
             self._ended.append(output)
 
-    def _step(self, work: list[Work], started_s: float) -> None:
-        prefill = sum(each.count for each in work if each.sequence.prefill_left)
-        answers = [each for each in work if not each.sequence.prefill_left]
-        self._speculation.extend(answers, prefill=prefill, prefill_s=prefill / self._budget.tokens_per_s)
-        self._answering.step(work)
-        self._budget.observe(
-            prefilled=prefill,
-            answering=sum(each.count for each in answers),
-            step_s=time.perf_counter() - started_s,
-        )
+    def _step(self, work: list[Work]) -> None:
+        prefilled = sum(each.count for each in work if each.sequence.prefill_left)
+        answering = sum(each.count for each in work) - prefilled
+        self._speculation.extend(work)
+        started_s = time.perf_counter()
+        if self._answering.step(work):
+            step_s = time.perf_counter() - started_s
+            self._budget.observe(prefilled=prefilled, answering=answering, step_s=step_s)
 
     def _publish(self, work: list[Work], step_s: float) -> None:
         outputs, self._ended = self._ended, []
@@ -129,8 +129,8 @@ class EngineLoop:
         for sequence in sequences:
             if sequence.finish:
                 self._slots.release(sequence)
-            elif sequence.warming and not sequence.prefill_left:
-                self._slots.release(sequence, pinned=True)
+        for sequence in [each for each in self._slots if each.warming and not each.prefill_left]:
+            self._slots.release(sequence, pinned=True)
         idle = not (len(self._slots) or len(self._queue))
         self._channel.send(
             Step(

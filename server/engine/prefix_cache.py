@@ -29,6 +29,12 @@ class Entry:
     sequence: Sequence | None = None
     state: State | None = None
     pinned: bool = False
+    computed_alone: bool = True
+
+    @property
+    def undisturbed(self) -> bool:
+        """Whether it was computed alone, as the same prompt would be again."""
+        return self.computed_alone if self.sequence is None else self.sequence.undisturbed
 
     @property
     def computed(self) -> int:
@@ -67,16 +73,22 @@ class PrefixCache:
         self._tenants: dict[str, int] = {}
         self.kept_bytes = 0
 
-    def find(self, sequence: Sequence) -> Match | None:
-        """The most that `sequence` can take over; of equals the one that is there already."""
+    def find(self, sequence: Sequence, *, alone: bool = False) -> Match | None:
+        """The most that `sequence` can take over; of equals the one that is there already.
+
+        What runs `alone` takes, in exact reuse, nothing that was computed beside others.
+        """
+        alone = alone and self._reuse == "exact"
         if self._reuse == "off":
             return None
         best: Match | None = None
         for common, entries in self._tree.matches(self._key(sequence)):
             tokens = common - (common > sequence.shared)
-            if tokens < _WORTHWHILE_TOKENS or (best and tokens <= best.length):
+            if tokens < _WORTHWHILE_TOKENS or (best and (tokens, False) < (best.length, best.ready)):
                 break
             for entry in entries:
+                if alone and not entry.undisturbed:
+                    continue
                 match = Match(entry, self._usable(entry, tokens, sequence))
                 if best is None or (match.length, match.ready) > (best.length, best.ready):
                     best = match
@@ -101,7 +113,7 @@ class PrefixCache:
         if entry is not None:
             self._tree.remove(entry.key, entry)
 
-    def wants(self, sequence: Sequence) -> int:
+    def wants(self, sequence: Sequence, *, pinned: bool = False) -> int:
         """Tokens of `sequence`, which ends, that are worth keeping; 0 where they are kept already."""
         length = self._keepable(sequence)
         if self._reuse == "off" or not self._capacity_bytes or length < _WORTHWHILE_TOKENS:
@@ -109,7 +121,11 @@ class PrefixCache:
         key = self._key(sequence, length)
         for entry in self._kept.values():
             if entry.length == length and np.array_equal(entry.key, key):
+                if sequence.undisturbed and not (entry.undisturbed or entry.pinned):
+                    self._drop(entry)
+                    return length
                 self._touch(entry)
+                entry.pinned |= pinned
                 return 0
         return length
 
@@ -117,7 +133,16 @@ class PrefixCache:
         """Keep the first `length` tokens of `sequence`, whose KV is `state`."""
         complete = length == sequence.prefill_length and not pinned
         blocks = whole_blocks(length) if complete else length // BLOCK_TOKENS * BLOCK_TOKENS
-        entry = Entry(self._key(sequence, length), length, blocks, state=state, pinned=pinned)
+        entry = Entry(
+            self._key(sequence, length),
+            length,
+            blocks,
+            state=state,
+            pinned=pinned,
+            computed_alone=sequence.undisturbed,
+        )
+        if state.nbytes > self._capacity_bytes - self._pinned_bytes:
+            return
         self._tree.insert(entry.key, entry)
         self._kept[id(entry)] = entry
         self.kept_bytes += state.nbytes
@@ -135,6 +160,12 @@ class PrefixCache:
         miscounted = self.kept_bytes != sum(self._bytes())
         return len(listed ^ in_tree) + miscounted
 
+    @property
+    def _pinned_bytes(self) -> int:
+        return sum(
+            each.state.nbytes for each in self._kept.values() if each.pinned and each.state is not None
+        )
+
     def _bytes(self) -> Iterator[int]:
         return (entry.state.nbytes for entry in self._kept.values() if entry.state is not None)
 
@@ -145,17 +176,20 @@ class PrefixCache:
     def _evict(self) -> None:
         idle = [entry for entry in self._kept.values() if not entry.pinned]
         for entry in idle:
-            if self.kept_bytes <= self._capacity_bytes or entry.state is None:
+            if self.kept_bytes <= self._capacity_bytes:
                 return
-            del self._kept[id(entry)]
-            self._tree.remove(entry.key, entry)
-            self.kept_bytes -= entry.state.nbytes
+            self._drop(entry)
+
+    def _drop(self, entry: Entry) -> None:
+        del self._kept[id(entry)]
+        self._tree.remove(entry.key, entry)
+        self.kept_bytes -= entry.state.nbytes if entry.state is not None else 0
 
     def _keepable(self, sequence: Sequence) -> int:
         if self._reuse == "full":
             return sequence.cached
         if sequence.prefill_left:
-            return sequence.cached // BLOCK_TOKENS * BLOCK_TOKENS
+            return min(sequence.cached // BLOCK_TOKENS * BLOCK_TOKENS, whole_blocks(sequence.prefill_length))
         return sequence.prefill_length
 
     def _usable(self, entry: Entry, common: int, sequence: Sequence) -> int:

@@ -2,6 +2,7 @@
 
 import heapq
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -29,6 +30,7 @@ class FairQueue:
         self._aging_s = aging_s
         self._places: dict[int, _Place] = {}
         self._finish: dict[str, float] = {}
+        self._served: dict[str, float] = {}
         self._now = 0.0
         self._arrivals = itertools.count()
 
@@ -47,13 +49,15 @@ class FairQueue:
     def take(self, request_id: int) -> Sequence | None:
         """Take a request out, if it is here."""
         place = self._places.pop(request_id, None)
+        self._forget()
         return place.sequence if place else None
 
     def admit(self, sequence: Sequence) -> None:
         """Take out a sequence that gets a slot now: the shares of those after it begin here."""
         place = self._places.pop(sequence.id)
         self._now = max(self._now, place.share)
-        self._finish = {tenant: end for tenant, end in self._finish.items() if end > self._now}
+        self._served[sequence.tenant] = sequence.started_s or 0.0
+        self._forget()
 
     def ordered(self, now_s: float) -> Iterator[Sequence]:
         """Every sequence, the one to serve first first."""
@@ -73,5 +77,12 @@ class FairQueue:
         return sum(place.sequence.priority == priority for place in self._places.values())
 
     def _rank(self, place: _Place, now_s: float) -> int:
-        waited_s = now_s - place.sequence.submitted_s
-        return max(Priority.INTERACTIVE, place.sequence.priority - int(waited_s / self._aging_s))
+        since_s = max(place.sequence.submitted_s, self._served.get(place.sequence.tenant, -math.inf))
+        return place.sequence.priority - int(max(0.0, now_s - since_s) / self._aging_s)
+
+    def _forget(self) -> None:
+        """Where nobody waits nobody owes; of those who do not wait no more is known than their share."""
+        if not self._places:
+            self._finish.clear()
+            self._served.clear()
+        self._finish = {tenant: end for tenant, end in self._finish.items() if end > self._now}

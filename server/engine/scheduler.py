@@ -58,11 +58,12 @@ class Scheduler:
         if not free or not len(self._queue):
             return
         for sequence in self._queue.ordered(now_s):
-            if self._bulk_is_full(sequence) or not self._slots.place(sequence):
+            if self._bulk_is_full(sequence):
                 continue
-            sequence.started_s = now_s
-            self._queue.admit(sequence)
-            free -= 1
+            if self._slots.place(sequence, alone=len(self._queue) == 1 and not len(self._slots)):
+                sequence.started_s = now_s
+                self._queue.admit(sequence)
+            free -= 1  # one that waits for another's prefix keeps its place
             if not free:
                 return
 
@@ -78,7 +79,7 @@ class Scheduler:
         work = []
         for sequence in self._slots:
             count = min(sequence.pending, left)
-            if not sequence.prefill_left and count:
+            if not sequence.prefill_left and count and not sequence.warming:
                 work.append(Work(sequence, count, samples=count == sequence.pending))
                 left -= count
         return work
@@ -87,12 +88,17 @@ class Scheduler:
         waiting = [each for each in self._slots if each.prefill_left]
         if len(waiting) == len(self._slots) == 1 and not len(self._queue):
             return [self._undisturbed(waiting[0])]
-        left = self._budget.tokens(answering=answering)
+        if len(waiting) == len(self._slots) and waiting and all(each.warming for each in waiting):
+            return [self._undisturbed(min(waiting, key=lambda each: self._urgency(each, now_s)))]
+        left = self._budget.tokens(
+            answering=answering, answers=len(self._slots) - len(waiting), prompts=len(waiting)
+        )
         work: list[Work] = []
         for sequence in sorted(waiting, key=lambda each: self._urgency(each, now_s)):
             count = min(sequence.prefill_left, left)
             if not count or (work and count < min(_LEAST_PIECE, sequence.prefill_left)):
                 break
+            sequence.undisturbed = False
             work.append(Work(sequence, count))
             left -= count
         return work
@@ -104,5 +110,5 @@ class Scheduler:
 
     def _urgency(self, sequence: Sequence, now_s: float) -> float:
         """Shortest first; each second of waiting counts as the tokens that it could have brought."""
-        waited_s = now_s - sequence.submitted_s - self._aging_s * sequence.priority
+        waited_s = now_s - sequence.submitted_s - self._aging_s * min(sequence.priority, sequence.hurried)
         return sequence.prefill_left - waited_s * self._budget.tokens_per_s

@@ -14,6 +14,8 @@ class Sequence:
 
     Prefill, decode and forced tokens are one thing: tokens that are not in the cache yet. The prompt's last
     token is no part of the prefill: it is decoded, by itself, whether the rest was computed or was kept.
+    `undisturbed` is whether the prefill was computed alone, in the pieces that it then always has. `hurried`
+    is the priority of the most urgent one that waits for what this one computes.
     """
 
     id: int
@@ -32,6 +34,8 @@ class Sequence:
     started_s: float | None = None
     cached: int = 0
     reused: int = 0
+    undisturbed: bool = True
+    hurried: Priority = Priority.BULK
     published: int = 0
     logprobs: list[TokenLogprob] = field(default_factory=list)
     finish: FinishReason | None = None

@@ -27,12 +27,14 @@ class Slots:
         """Slots that nobody holds."""
         return self._held.count(None)
 
-    def place(self, sequence: Sequence) -> bool:
+    def place(self, sequence: Sequence, *, alone: bool) -> bool:
         """Give a slot to `sequence` with all that is known of its prompt already.
+
+        What is `alone` takes over only what was computed alone, so that its answer depends on nothing else.
 
         False where it is better off later: another one is about to compute what they have in common.
         """
-        match = self._cache.find(sequence)
+        match = self._cache.find(sequence, alone=alone)
         if match and not match.ready:
             _hurry(match, sequence)
             return False
@@ -45,7 +47,7 @@ class Slots:
 
     def release(self, sequence: Sequence, *, pinned: bool = False) -> None:
         """Take the slot back, keeping of its contents what others may need."""
-        length = self._cache.wants(sequence)
+        length = self._cache.wants(sequence, pinned=pinned)
         if length:
             self._backend.trim(sequence.slot, length)
             self._cache.keep(sequence, length, self._backend.save(sequence.slot), pinned=pinned)
@@ -79,6 +81,7 @@ class Slots:
             self._backend.load(sequence.slot, entry.state)
             self._backend.trim(sequence.slot, match.length)
         sequence.cached = sequence.reused = match.length
+        sequence.undisturbed = entry.undisturbed
         self._reused += match.length
         self._cache.used(match)
 
@@ -90,4 +93,4 @@ class Slots:
 def _hurry(match: Match, sequence: Sequence) -> None:
     """Who waits for another lends it its priority."""
     if match.entry.sequence is not None:
-        match.entry.sequence.priority = min(match.entry.sequence.priority, sequence.priority)
+        match.entry.sequence.hurried = min(match.entry.sequence.hurried, sequence.priority)

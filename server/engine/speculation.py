@@ -4,6 +4,7 @@ from collections.abc import Sequence as SequenceOf
 
 from server.engine.backend import Backend
 from server.engine.calibration import StepCost
+from server.engine.matcher import GrammarFault
 from server.engine.scheduler import Work
 from server.engine.sequence import Sequence
 
@@ -29,32 +30,31 @@ class Speculation:
         self._cost = cost
         self._batch_tokens = batch_tokens
 
-    def extend(self, work: SequenceOf[Work], *, prefill: int, prefill_s: float) -> None:
-        """Give `work` the drafts that pay, beside `prefill` tokens of prompts, which take `prefill_s`."""
+    def extend(self, work: SequenceOf[Work]) -> None:
+        """Give a step's work the drafts that pay. Prefill beside them neither pays nor costs."""
         answering = [each for each in work if each.samples]
         if not 0 < len(answering) <= _MOST_ANSWERING:
             return
         for each in answering:
             each.guess = _guess(each.sequence)
-        longest = self._best_length(answering, prefill_s)
-        left = self._batch_tokens - prefill - sum(each.count for each in work)
+        longest = self._best_length(answering)
+        left = self._batch_tokens - sum(each.count for each in work)
         spare = self._backend.max_outputs - len(answering)
         for each in answering:
             each.draft = each.guess[: min(longest, left, spare)]
             left -= len(each.draft)
             spare -= len(each.draft)
 
-    def _best_length(self, answering: SequenceOf[Work], prefill_s: float) -> int:
+    def _best_length(self, answering: SequenceOf[Work]) -> int:
         """The length from 0 on that brings the most tokens a second."""
         longest = max(len(each.guess) for each in answering)
-        return max(range(longest + 1), key=lambda length: self._rate(answering, length, prefill_s))
+        return max(range(longest + 1), key=lambda length: self._rate(answering, length))
 
-    def _rate(self, answering: SequenceOf[Work], length: int, prefill_s: float) -> float:
+    def _rate(self, answering: SequenceOf[Work], length: int) -> float:
         drafted = [min(length, len(each.guess)) for each in answering]
         pairs = list(zip(answering, drafted, strict=True))
         rows = [(each.sequence.slot, each.count + extra) for each, extra in pairs]
-        seconds = self._cost.pass_s * self._backend.passes(rows)
-        seconds += self._cost.token_s * sum(count for _, count in rows) + prefill_s
+        seconds = sum(map(self._cost.seconds, self._backend.passes(rows)))
         return (len(answering) + sum(_expected(each.sequence, extra) for each, extra in pairs)) / seconds
 
 
@@ -62,7 +62,12 @@ def _guess(sequence: Sequence) -> list[int]:
     if sequence.lookup is None:
         return []
     guess = sequence.lookup.draft(sequence.tokens, min(MOST_DRAFTED, sequence.room - 1))
-    return sequence.matcher.valid(guess) if sequence.matcher and guess else guess
+    if not sequence.matcher or not guess:
+        return guess
+    try:
+        return sequence.matcher.valid(guess)
+    except GrammarFault:  # sampling meets it again, and ends the sequence
+        return []
 
 
 def _expected(sequence: Sequence, drafted: int) -> float:

@@ -60,18 +60,18 @@ class LlamaBackend:
         shape = (sum(batch.outputs), self.vocabulary.size)
         return np.ctypeslib.as_array(llama.llama_get_logits(self._context), shape=shape)
 
-    def passes(self, rows: SequenceOf[tuple[int, int]]) -> int:
+    def passes(self, rows: SequenceOf[tuple[int, int]]) -> list[int]:
         """See `Backend.passes`; as `llama_batch_allocr::split_equal` cuts a batch of several streams."""
         if self._unified:
-            return 1
-        left, passes = list(rows), 0
+            return [sum(count for _, count in rows)]
+        left, passes = list(rows), []
         while left:
             run = _run(left)
-            together = min(count for _, count in run)
+            each = min(count for _, count in run)
+            passes.append(each * len(run))
             slots = {slot for slot, _ in run}
-            left = [(slot, count - together * (slot in slots)) for slot, count in left]
+            left = [(slot, count - each * (slot in slots)) for slot, count in left]
             left = [(slot, count) for slot, count in left if count]
-            passes += 1
         return passes
 
     def held(self, slot: int) -> int:

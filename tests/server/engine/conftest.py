@@ -1,5 +1,6 @@
 """An engine without llama.cpp: its logits are a hash of what a slot holds."""
 
+import itertools
 import socket
 import struct
 import zlib
@@ -83,10 +84,14 @@ class FakeBackend:
         self._logits = np.array(rows, np.float32).reshape(len(rows), VOCABULARY)
         return self._logits
 
-    def passes(self, rows: Sequence[tuple[int, int]]) -> int:
+    def passes(self, rows: Sequence[tuple[int, int]]) -> list[int]:
         slots = [slot for slot, _ in rows]
         assert slots == sorted(set(slots))
-        return len({count for _, count in rows})
+        levels = sorted({0, *(count for _, count in rows)})
+        return [
+            (more - less) * sum(count >= more for _, count in rows)
+            for less, more in itertools.pairwise(levels)
+        ]
 
     def held(self, slot: int) -> int:
         return len(self.held_tokens[slot])
@@ -149,7 +154,7 @@ class FakeEngine:
             tokenizer,
             Channel(theirs),
             Policy(batch_tokens=budget, **({"kept_bytes": 1 << 20} | policy)),
-            StepCost(pass_s=1.0, token_s=0.2),
+            StepCost({1: 1.2, 2: 1.4}),
         )
         self._decoder = msgspec.msgpack.Decoder(Step)
         self._sent = False

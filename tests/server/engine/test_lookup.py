@@ -12,7 +12,8 @@ def reference(tokens: list[int], most: int) -> list[int]:
     last = tokens[-GRAM:]
     for start in range(len(tokens) - GRAM - 1, -1, -1):
         if len(last) == GRAM and tokens[start : start + GRAM] == last:
-            return tokens[start + GRAM :][:most]
+            followed = tokens[start + GRAM :]
+            return (followed * most)[:most]
     return []
 
 

@@ -225,7 +225,7 @@ def test_the_loop_ends_when_nobody_listens(make_engine, byte_tokenizer):
     ours.close()
     with theirs, pytest.raises(ChannelClosed):
         EngineLoop(
-            make_engine().backend, byte_tokenizer, Channel(theirs), Policy(8), StepCost(1.0, 0.2)
+            make_engine().backend, byte_tokenizer, Channel(theirs), Policy(8), StepCost({1: 1.2, 2: 1.4})
         ).run()
 
 

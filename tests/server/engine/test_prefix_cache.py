@@ -156,17 +156,6 @@ def test_what_is_pinned_stays():
     assert found(cache, TEXT[:600], shared=300) == 256
 
 
-def test_what_is_warmed_is_pinned_though_it_was_kept_before():
-    cache = PrefixCache("exact", 250)
-    keep(cache, computed(TEXT[:257], shared=257))
-    prefix = computed(TEXT[:257], shared=257)
-    prefix.max_tokens = 0
-    keep(cache, prefix, pinned=True)
-    for number in range(5):
-        keep(cache, computed([number] * 50), size=200)
-    assert found(cache, TEXT[:600], shared=300) > 0
-
-
 def test_what_is_larger_than_all_room_drives_nothing_out():
     cache = PrefixCache("exact", 250)
     keep(cache, computed([0] * 50))

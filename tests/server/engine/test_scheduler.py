@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from server.engine.backend import Batch
 from server.engine.blocks import next_cut
 from server.engine.budget import PrefillBudget
+from server.engine.calibration import StepCost
 from server.engine.prefix_cache import PrefixCache
 from server.engine.protocol import Priority, Sampling
 from server.engine.queue import FairQueue
@@ -28,7 +29,7 @@ class Ward:
         self.cache = PrefixCache(reuse, 1 << 20)
         self.slots = Slots(self.backend, self.cache)
         self.queue = FairQueue(aging_s=AGING_S)
-        self.budget = PrefillBudget(target_s=target_s, most_tokens=budget)
+        self.budget = PrefillBudget(StepCost({1: 0.001, 2: 0.002}), target_s=target_s, most_tokens=budget)
         self.scheduler = Scheduler(self.slots, self.queue, self.budget, batch_tokens=budget, aging_s=AGING_S)
 
     def add(
@@ -221,7 +222,9 @@ def test_beside_answers_a_prompt_gets_what_time_allows(make_ward):
     ward.step()
     ward.add(2, 1000)
     for _ in range(30):
-        ward.budget.observe(prefilled=ward.budget.tokens(answering=1), answering=1, step_s=5.0)
+        ward.budget.observe(
+            prefilled=ward.budget.tokens(answering=1, answers=1, prompts=1), answering=1, step_s=5.0
+        )
     assert ward.step() == [(1, 1), (2, 64)]
 
 

@@ -39,7 +39,7 @@ class Ward:
 
     def begin(self, *sequences: Sequence) -> None:
         for each in sequences:
-            assert self.slots.place(each)
+            assert self.slots.place(each, alone=False)
             self.compute(each)
 
 
@@ -80,12 +80,12 @@ def test_the_last_moves_into_a_gap_with_all_it_holds(ward):
 
 def test_what_is_being_computed_is_waited_for(ward):
     first, second = sequence(1, TEXT[:400]), sequence(2, TEXT[:300] + [OTHER] * 100)
-    assert ward.slots.place(first)
+    assert ward.slots.place(first, alone=False)
     ward.compute(first, 255)
-    assert not ward.slots.place(second)
+    assert not ward.slots.place(second, alone=False)
     assert (second.slot, len(ward.slots)) == (-1, 1)
     ward.compute(first, 256)
-    assert ward.slots.place(second)
+    assert ward.slots.place(second, alone=False)
     assert (second.cached, second.reused, ward.slots.take_reused()) == (256, 256, 256)
     assert ward.backend.held_tokens[second.slot] == TEXT[:256]
     assert ward.slots.take_reused() == 0
@@ -93,20 +93,20 @@ def test_what_is_being_computed_is_waited_for(ward):
 
 def test_who_waits_for_another_lends_it_its_priority(ward):
     first = sequence(1, TEXT[:400], Priority.BULK)
-    ward.slots.place(first)
-    ward.slots.place(sequence(2, TEXT[:400], Priority.INTERACTIVE))
-    assert first.priority == Priority.INTERACTIVE
-    ward.slots.place(sequence(3, TEXT[:400], Priority.NORMAL))
-    assert first.priority == Priority.INTERACTIVE
+    ward.slots.place(first, alone=False)
+    ward.slots.place(sequence(2, TEXT[:400], Priority.INTERACTIVE), alone=False)
+    assert first.hurried == Priority.INTERACTIVE
+    ward.slots.place(sequence(3, TEXT[:400], Priority.NORMAL), alone=False)
+    assert first.hurried == Priority.INTERACTIVE
 
 
 def test_nobody_waits_for_what_was_given_up(ward):
     first, second = sequence(1, TEXT[:400]), sequence(2, TEXT[:400])
-    ward.slots.place(first)
+    ward.slots.place(first, alone=False)
     ward.compute(first, 200)
-    assert not ward.slots.place(second)
+    assert not ward.slots.place(second, alone=False)
     ward.slots.release(first)
-    assert ward.slots.place(second)
+    assert ward.slots.place(second, alone=False)
     assert second.cached == 128
 
 
@@ -116,7 +116,7 @@ def test_what_was_kept_is_restored(make_backend, reuse, expected):
     first, second = sequence(1, TEXT[:400]), sequence(2, TEXT[:400])
     ward.begin(first)
     ward.slots.release(first)
-    assert ward.slots.place(second)
+    assert ward.slots.place(second, alone=False)
     assert second.cached == second.reused == ward.slots.take_reused() == expected
     assert ward.backend.held_tokens[0] == TEXT[:expected]
 
@@ -128,6 +128,24 @@ def test_without_room_for_what_ended_nothing_is_restored(make_backend):
     ward.slots.release(first)
     ward.begin(second)
     assert second.reused == 0
+
+
+def test_what_is_warmed_stays_though_it_was_kept_before(make_backend):
+    ward = Ward(make_backend(context_tokens=1000, budget=1000), capacity=1500)
+    asked, warmed = (sequence(number, TEXT[:257]) for number in (1, -1))
+    warmed.max_tokens = 0
+    ward.begin(asked)
+    ward.slots.release(asked)
+    assert ward.slots.place(warmed, alone=False)
+    ward.compute(warmed, 256)
+    ward.slots.release(warmed, pinned=True)
+    for number in (3, 4, 5):
+        other = sequence(number, [number] * 300)
+        ward.begin(other)
+        ward.slots.release(other)
+    again = sequence(9, TEXT[:600])
+    assert ward.slots.place(again, alone=False)
+    assert again.reused > 0
 
 
 def test_contents_that_are_not_as_said_are_leaks(ward):
@@ -159,7 +177,7 @@ def test_a_slot_holds_what_its_sequence_says(make_backend, reuse, capacity, acti
     for number, (action, common, tail, pick) in enumerate(actions):
         running = list(ward.slots)
         if action == "place" and ward.slots.free:
-            ward.slots.place(sequence(number, TEXT[:common] + [OTHER] * tail))
+            ward.slots.place(sequence(number, TEXT[:common] + [OTHER] * tail), alone=False)
         elif action == "compute" and running:
             each = running[pick % len(running)]
             ward.compute(each, min(common, len(each.tokens)))

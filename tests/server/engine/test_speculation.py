@@ -1,3 +1,4 @@
+import itertools
 from types import SimpleNamespace
 
 import pytest
@@ -15,8 +16,14 @@ from server.engine.speculation import MOST_DRAFTED, Speculation
 
 SAMPLER = Sampler(Sampling())
 PATTERN = list(range(20))
-CHEAP = StepCost(pass_s=1.0, token_s=0.01)
-DEAR = StepCost(pass_s=0.01, token_s=1.0)
+
+
+def linear(pass_s: float, token_s: float) -> StepCost:
+    return StepCost({1: pass_s + token_s, 2: pass_s + 2 * token_s})
+
+
+CHEAP = linear(1.0, 0.01)
+DEAR = linear(0.01, 1.0)
 
 
 def work(slot: int = 0, *, room: int = 100, acceptance: float = 0.9, tokens: list[int] | None = None) -> Work:
@@ -29,14 +36,16 @@ def work(slot: int = 0, *, room: int = 100, acceptance: float = 0.9, tokens: lis
     return Work(sequence, 1, samples=True)
 
 
-def backend(outputs: int = 1000) -> SimpleNamespace:
-    return SimpleNamespace(max_outputs=outputs, passes=lambda rows: len({count for _, count in rows}))
+def passes(rows: list[tuple[int, int]]) -> list[int]:
+    levels = sorted({0, *(count for _, count in rows)})
+    return [
+        (more - less) * sum(count >= more for _, count in rows) for less, more in itertools.pairwise(levels)
+    ]
 
 
-def drafts(*works: Work, cost=CHEAP, outputs: int = 1000, batch: int = 1000, prefill: int = 0, prefill_s=0.0):
-    Speculation(backend(outputs), cost, batch_tokens=batch).extend(
-        works, prefill=prefill, prefill_s=prefill_s
-    )
+def drafts(*works: Work, cost=CHEAP, outputs: int = 1000, batch: int = 1000):
+    backend = SimpleNamespace(max_outputs=outputs, passes=passes)
+    Speculation(backend, cost, batch_tokens=batch).extend(works)
     return [each.draft for each in works]
 
 
@@ -55,21 +64,15 @@ def test_what_costs_more_than_it_brings_is_not_drafted():
 
 
 def test_the_more_comes_true_the_longer_the_draft():
-    cost = StepCost(pass_s=1.0, token_s=0.2)
+    cost = linear(1.0, 0.2)
     lengths = [len(drafts(work(acceptance=share), cost=cost)[0]) for share in (0.1, 0.5, 0.8, 0.98)]
     assert lengths == sorted(lengths)
     assert lengths[0] < lengths[-1]
 
 
-def test_beside_a_long_prefill_a_draft_costs_little():
-    cost = StepCost(pass_s=0.1, token_s=0.1)
-    alone, beside = (drafts(work(acceptance=0.5), cost=cost, prefill_s=seconds)[0] for seconds in (0, 10))
-    assert len(alone) < len(beside)
-
-
 def test_another_pass_for_one_of_many_does_not_pay():
     lone = [work(0, acceptance=0.6), *(work(slot, tokens=[slot]) for slot in range(1, 20))]
-    assert not any(drafts(*lone, cost=StepCost(pass_s=1.0, token_s=0.0)))
+    assert not any(drafts(*lone, cost=linear(1.0, 0.0)))
 
 
 def test_a_draft_leaves_room_for_the_token_after_it():
@@ -116,15 +119,18 @@ def test_a_grammar_that_fails_over_a_draft_ends_no_step():
     st.integers(0, 40),
     st.integers(0, 60),
     st.integers(0, 20),
-    st.sampled_from([CHEAP, DEAR, StepCost(0.5, 0.1), StepCost(0.1, 0.0)]),
+    st.sampled_from([CHEAP, DEAR, linear(0.5, 0.1), linear(0.1, 0.0)]),
 )
-def test_a_step_never_grows_beyond_what_the_backend_takes(requests, spare_rows, spare_tokens, prefill, cost):
+def test_a_step_never_grows_beyond_what_the_backend_takes(
+    requests, spare_rows, spare_tokens, prefilled, cost
+):
     works = [
         work(slot, room=room, acceptance=share, tokens=None if repeats else [slot])
         for slot, (room, share, repeats) in enumerate(requests)
     ]
-    batch = prefill + len(works) + spare_tokens
-    drafted = drafts(*works, cost=cost, outputs=len(works) + spare_rows, batch=batch, prefill=prefill)
+    prefill = [Work(work(99).sequence, prefilled)] if prefilled else []
+    batch = prefilled + len(works) + spare_tokens
+    drafted = drafts(*works, *prefill, cost=cost, outputs=len(works) + spare_rows, batch=batch)[: len(works)]
     total = sum(map(len, drafted))
     assert total <= min(spare_rows, spare_tokens)
     for each, draft in zip(works, drafted, strict=True):
