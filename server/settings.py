@@ -61,7 +61,7 @@ class EngineSettings(_Group):
     )
     speculation: bool = Field(True, description="Check tokens that followed the same words before.")
     target_step_s: float = Field(
-        0.25, gt=0, description="Seconds between two tokens that a long prompt may cause elsewhere."
+        0.4, gt=0, description="Seconds between two tokens that a long prompt may cause elsewhere."
     )
     aging_s: float = Field(20, gt=0, description="Seconds of waiting that raise a request by one class.")
     blas: Literal["auto", "on", "off"] = Field(

@@ -27,7 +27,7 @@ class Policy(msgspec.Struct, frozen=True):
     """
 
     batch_tokens: int
-    target_step_s: float = 0.25
+    target_step_s: float = 0.4
     aging_s: float = 20.0
     prefix_cache: PrefixReuse = "exact"
     kept_bytes: int = 0

@@ -10,7 +10,7 @@ from server.engine.sequence import Sequence
 from server.engine.slots import Slots
 
 _BULK_SHARE = 0.75
-_LEAST_PIECE = 16
+_STRETCH = 1.25
 
 
 @dataclass(slots=True)
@@ -93,14 +93,16 @@ class Scheduler:
         left = self._budget.tokens(
             answering=answering, answers=len(self._slots) - len(waiting), prompts=len(waiting)
         )
+        most = self._batch_tokens - answering
         work: list[Work] = []
         for sequence in sorted(waiting, key=lambda each: self._urgency(each, now_s)):
-            count = min(sequence.prefill_left, left)
-            if not count or (work and count < min(_LEAST_PIECE, sequence.prefill_left)):
+            count = _piece(sequence.prefill_left, left, most)
+            # Pieces of unequal length are passes of their own: a second prompt comes along only as a whole.
+            if not count or (work and count < sequence.prefill_left):
                 break
             sequence.undisturbed = False
             work.append(Work(sequence, count))
-            left -= count
+            left, most = max(0, left - count), most - count
         return work
 
     def _undisturbed(self, sequence: Sequence) -> Work:
@@ -112,3 +114,8 @@ class Scheduler:
         """Shortest first; each second of waiting counts as the tokens that it could have brought."""
         waited_s = now_s - sequence.submitted_s - self._aging_s * min(sequence.priority, sequence.hurried)
         return sequence.prefill_left - waited_s * self._budget.tokens_per_s
+
+
+def _piece(wanted: int, left: int, most: int) -> int:
+    """All of it where that is a little more than is `left`: a small rest would cost a step of its own."""
+    return wanted if wanted <= min(_STRETCH * left, most) else min(left, most)

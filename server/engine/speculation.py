@@ -31,12 +31,14 @@ class Speculation:
         self._batch_tokens = batch_tokens
 
     def extend(self, work: SequenceOf[Work]) -> None:
-        """Give a step's work the drafts that pay. Prefill beside them neither pays nor costs."""
+        """Give a step's work the drafts that pay. Beside prefill none do: that time is the prompts'."""
         answering = [each for each in work if each.samples]
         if not 0 < len(answering) <= _MOST_ANSWERING:
             return
         for each in answering:
             each.guess = _guess(each.sequence)
+        if len(answering) < len(work):
+            return
         longest = self._best_length(answering)
         left = self._batch_tokens - sum(each.count for each in work)
         spare = self._backend.max_outputs - len(answering)
