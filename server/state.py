@@ -65,6 +65,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         if engine.ready:
             memory = engine.ready.memory
             metrics.set_engine_memory(weights=memory.weights, kv=memory.kv, buffers=memory.buffers)
+        catalogue = Catalogue()
+        for task in catalogue:
+            engine.warm(await asyncio.to_thread(weights.template.preamble, task.preamble))
         inference = Inference(
             router=WeightsRouter(weights),
             privacy=privacy,
@@ -79,7 +82,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             authenticator=Authenticator(database, _digester(settings)),
             engine=engine,
             inference=inference,
-            clinical=ClinicalService(Catalogue(), inference),
+            clinical=ClinicalService(catalogue, inference),
             metrics=metrics,
             drain=Drain(settings.limits.drain_s),
             first_key=first_key,

@@ -46,14 +46,16 @@ class Task:
     @cached_property
     def prompt_hash(self) -> str:
         """SHA-256 over all that operators wrote: instruction and worked examples."""
-        text = "\0".join(f"{message.role}\0{message.text}" for message in self._preamble())
+        text = "\0".join(f"{message.role}\0{message.text}" for message in self.preamble)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def messages(self, note: str) -> tuple[Message, ...]:
         """The conversation that asks this task of `note`; only the note is the caller's."""
-        return (*self._preamble(), Message("user", note))
+        return (*self.preamble, Message("user", note))
 
-    def _preamble(self) -> tuple[Message, ...]:
+    @cached_property
+    def preamble(self) -> tuple[Message, ...]:
+        """What operators wrote before the note: the instruction and the worked examples."""
         turns = [Message("system", self.instruction, from_caller=False)]
         for example in self.examples:
             turns.append(Message("user", example.note, from_caller=False))

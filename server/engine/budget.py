@@ -1,8 +1,9 @@
 """How much prefill a step may carry beside running answers."""
 
+from server.engine.blocks import TILE_TOKENS
 from server.engine.calibration import StepCost
 
-_LEAST_TOKENS = 64
+_LEAST_TOKENS = TILE_TOKENS + 1
 _FIRST_TOKENS = 128
 _MOST_CHANGE = 1.5
 _WELL_USED = 0.75

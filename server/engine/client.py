@@ -18,6 +18,7 @@ from server.engine.protocol import (
     Ready,
     Step,
     ToEngine,
+    Warm,
 )
 from server.errors import EngineUnavailable, StartupError, Unavailable
 
@@ -88,6 +89,10 @@ class EngineClient:
             self._outputs.pop(request_id, None)
             if not finished and self._alive:
                 self._send(Cancel(request_id))
+
+    def warm(self, tokens: list[int]) -> None:
+        """Have tokens that operators wrote computed ahead of time, for all tenants."""
+        self._send(Warm(tokens))
 
     def abort(self, reason: EndReason) -> None:
         """End every open request, and refuse new ones, with the error that `reason` makes."""

@@ -8,7 +8,7 @@ from server.engine.backend import Backend
 from server.engine.blocks import BLOCK_TOKENS
 from server.engine.lookup import PromptLookup
 from server.engine.matcher import GrammarFault, Grammars
-from server.engine.protocol import FinishReason, Output, Sampling, Submit, Warm
+from server.engine.protocol import FinishReason, Output, Priority, Sampling, Submit, Warm
 from server.engine.sampler import Sampler
 from server.engine.sequence import Sequence
 
@@ -65,6 +65,7 @@ class Intake:
             max_tokens=0,
             sampler=Sampler(Sampling()),
             shared=length + 1,
+            priority=Priority.BULK,
             submitted_s=time.perf_counter(),
         )
 

@@ -18,6 +18,7 @@ class Job:
     sampling: Sampling
     grammar: str | None = None
     tenant: str = ""
+    shared: int = 0
     priority: Priority = Priority.NORMAL
     expires_s: float | None = None
 
@@ -30,6 +31,7 @@ class Job:
             sampling=self.sampling,
             grammar=self.grammar,
             tenant=self.tenant,
+            shared=self.shared,
             priority=self.priority,
             deadline_s=None if self.expires_s is None else max(0.0, self.expires_s - time.monotonic()),
         )

@@ -114,9 +114,9 @@ class EngineLoop:
             self._ended.append(output)
 
     def _step(self, work: list[Work]) -> None:
+        self._speculation.shape(work)
         prefilled = sum(each.count for each in work if each.sequence.prefill_left)
         answering = sum(each.count for each in work) - prefilled
-        self._speculation.extend(work)
         started_s = time.perf_counter()
         if self._answering.step(work):
             step_s = time.perf_counter() - started_s

@@ -14,17 +14,19 @@ from server.engine.radix import Key, RadixTree
 from server.engine.sequence import Sequence
 
 _WORTHWHILE_TOKENS = 32
+_WORTH_WAITING_TOKENS = 64
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
     """Tokens that a running sequence holds, or that were kept when it ended.
 
-    Of `length` tokens the first `blocks` may be taken in part; all of them by a prompt that is the same.
+    Of `length` tokens the first `blocks` were computed as whole blocks, the first `end` as one prefill.
     """
 
     key: Key
     length: int
+    end: int
     blocks: int
     sequence: Sequence | None = None
     state: State | None = None
@@ -50,18 +52,24 @@ class Match:
     length: int
 
     @property
-    def ready(self) -> bool:
-        """Whether it is there already."""
-        return self.entry.computed >= self.length
+    def available(self) -> int:
+        """Tokens of them that are computed by now."""
+        return min(self.entry.computed, self.length)
+
+    @property
+    def worth_waiting(self) -> bool:
+        """Whether much is still to come."""
+        return self.length - self.available >= _WORTH_WAITING_TOKENS
 
 
 class PrefixCache:
-    """A radix tree over the prompts that run and those that are kept.
+    """A radix tree over the prompts that run and those that are kept, with their answers.
 
-    With `exact` reuse whole blocks are taken over, computed as the prompt itself would have been; with `full`
-    any token, of answers too. What operators wrote, the first `shared` tokens of a prompt, matches for
-    everyone; the rest only for the same tenant. `capacity_bytes` bounds what is kept; what was used longest
-    ago goes first.
+    What operators wrote, the first `shared` tokens of a prompt, matches for everyone; the rest only for the
+    same tenant. With `exact` reuse a prompt that is alone takes over only what was computed alone, and only
+    whole blocks or all of it, as it would have been computed itself; beside others, where the numbers differ
+    anyway, it takes every token. With `full` reuse it always does. `capacity_bytes` bounds what is kept; what
+    was used longest ago goes first.
     """
 
     def __init__(self, reuse: PrefixReuse, capacity_bytes: int) -> None:
@@ -74,23 +82,18 @@ class PrefixCache:
         self.kept_bytes = 0
 
     def find(self, sequence: Sequence, *, alone: bool = False) -> Match | None:
-        """The most that `sequence` can take over; of equals the one that is there already.
-
-        What runs `alone` takes, in exact reuse, nothing that was computed beside others.
-        """
-        alone = alone and self._reuse == "exact"
+        """The most that `sequence` can take over; of equals the one that is there already."""
         if self._reuse == "off":
             return None
+        exact = alone and self._reuse == "exact"
         best: Match | None = None
-        for common, entries in self._tree.matches(self._key(sequence)):
+        for common, entries in self._tree.matches(self._key(sequence, sequence.prefill_length)):
             tokens = common - (common > sequence.shared)
-            if tokens < _WORTHWHILE_TOKENS or (best and (tokens, False) < (best.length, best.ready)):
+            if tokens < _WORTHWHILE_TOKENS or (best and tokens < best.length):
                 break
             for entry in entries:
-                if alone and not entry.undisturbed:
-                    continue
-                match = Match(entry, self._usable(entry, tokens, sequence))
-                if best is None or (match.length, match.ready) > (best.length, best.ready):
+                match = Match(entry, _usable(entry, tokens, sequence.prefill_length, exact=exact))
+                if best is None or (match.length, match.available) > (best.length, best.available):
                     best = match
         return best if best and best.length >= _WORTHWHILE_TOKENS else None
 
@@ -98,12 +101,8 @@ class PrefixCache:
         """Let others share what `sequence`, which holds a slot now, is about to compute."""
         if self._reuse == "off":
             return
-        entry = Entry(
-            self._key(sequence),
-            sequence.prefill_length,
-            whole_blocks(sequence.prefill_length),
-            sequence,
-        )
+        end = sequence.prefill_length
+        entry = Entry(self._key(sequence, end), end, end, whole_blocks(end), sequence)
         self._running[sequence.id] = entry
         self._tree.insert(entry.key, entry)
 
@@ -115,7 +114,7 @@ class PrefixCache:
 
     def wants(self, sequence: Sequence, *, pinned: bool = False) -> int:
         """Tokens of `sequence`, which ends, that are worth keeping; 0 where they are kept already."""
-        length = self._keepable(sequence)
+        length = sequence.cached
         if self._reuse == "off" or not self._capacity_bytes or length < _WORTHWHILE_TOKENS:
             return 0
         key = self._key(sequence, length)
@@ -131,18 +130,20 @@ class PrefixCache:
 
     def keep(self, sequence: Sequence, length: int, state: State, *, pinned: bool = False) -> None:
         """Keep the first `length` tokens of `sequence`, whose KV is `state`."""
-        complete = length == sequence.prefill_length and not pinned
-        blocks = whole_blocks(length) if complete else length // BLOCK_TOKENS * BLOCK_TOKENS
+        if state.nbytes > self._capacity_bytes - self._pinned_bytes:
+            return
+        end = min(length, sequence.prefill_length)
         entry = Entry(
-            self._key(sequence, length),
-            length,
-            blocks,
+            key=self._key(sequence, length),
+            length=length,
+            end=end if end == sequence.prefill_length else 0,
+            blocks=end
+            if pinned
+            else min(end // BLOCK_TOKENS * BLOCK_TOKENS, whole_blocks(sequence.prefill_length)),
             state=state,
             pinned=pinned,
             computed_alone=sequence.undisturbed,
         )
-        if state.nbytes > self._capacity_bytes - self._pinned_bytes:
-            return
         self._tree.insert(entry.key, entry)
         self._kept[id(entry)] = entry
         self.kept_bytes += state.nbytes
@@ -185,26 +186,22 @@ class PrefixCache:
         self._tree.remove(entry.key, entry)
         self.kept_bytes -= entry.state.nbytes if entry.state is not None else 0
 
-    def _keepable(self, sequence: Sequence) -> int:
-        if self._reuse == "full":
-            return sequence.cached
-        if sequence.prefill_left:
-            return min(sequence.cached // BLOCK_TOKENS * BLOCK_TOKENS, whole_blocks(sequence.prefill_length))
-        return sequence.prefill_length
-
-    def _usable(self, entry: Entry, common: int, sequence: Sequence) -> int:
-        end = sequence.prefill_length
-        if self._reuse == "full":
-            return min(common, entry.length, end)
-        if common >= end == entry.length and entry.blocks == whole_blocks(end):
-            return end
-        return min(common // BLOCK_TOKENS * BLOCK_TOKENS, entry.blocks, whole_blocks(end))
-
-    def _key(self, sequence: Sequence, length: int | None = None) -> Key:
+    def _key(self, sequence: Sequence, length: int) -> Key:
         """Its tokens, with a mark of the tenant, which is no token, before the first that a caller wrote."""
-        length = sequence.prefill_length if length is None else length
         tokens = np.array(sequence.tokens[:length], np.int32)
         if sequence.shared >= length:
             return tokens
         mark = -1 - self._tenants.setdefault(sequence.tenant, len(self._tenants))
         return np.insert(tokens, sequence.shared, mark)
+
+
+def _usable(entry: Entry, common: int, end: int, *, exact: bool) -> int:
+    """How many of `common` tokens a prefill of `end` tokens can take from `entry`."""
+    if not exact:
+        return min(common, entry.length, end)
+    if not entry.undisturbed:
+        return 0
+    blocks = whole_blocks(end)
+    if common >= end == entry.end and entry.blocks == blocks:
+        return end
+    return min(common // BLOCK_TOKENS * BLOCK_TOKENS, entry.blocks, blocks)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from server.engine.blocks import next_cut
+from server.engine.blocks import TILE_TOKENS, next_cut
 from server.engine.budget import PrefillBudget
 from server.engine.protocol import Priority
 from server.engine.queue import FairQueue
@@ -117,5 +117,13 @@ class Scheduler:
 
 
 def _piece(wanted: int, left: int, most: int) -> int:
-    """All of it where that is a little more than is `left`: a small rest would cost a step of its own."""
-    return wanted if wanted <= min(_STRETCH * left, most) else min(left, most)
+    """How much of a prompt's prefill goes into a step that has room for `left`, or at the very most `most`.
+
+    All of it where that is little more than is left: a small rest would cost a step of its own. Else whole
+    tiles, and the one token that llama.cpp computes in the pass of the answers.
+    """
+    if wanted <= min(_STRETCH * left, most):
+        return wanted
+    left = min(left, most)
+    tiles = (left - 1) // TILE_TOKENS * TILE_TOKENS + 1
+    return tiles if tiles > 1 else left

@@ -30,18 +30,18 @@ class Slots:
     def place(self, sequence: Sequence, *, alone: bool) -> bool:
         """Give a slot to `sequence` with all that is known of its prompt already.
 
-        What is `alone` takes over only what was computed alone, so that its answer depends on nothing else.
-
-        False where it is better off later: another one is about to compute what they have in common.
+        The answer of one that is `alone` depends on nothing but its prompt. False where it is better off
+        later: another one is about to compute what they have in common.
         """
         match = self._cache.find(sequence, alone=alone)
-        if match and not match.ready:
+        if match and match.worth_waiting:
             _hurry(match, sequence)
             return False
         sequence.slot = self._held.index(None)
         self._held[sequence.slot] = sequence
-        if match:
+        if match and match.available:
             self._restore(match, sequence)
+            sequence.undisturbed = alone
         self._cache.begin(sequence)
         return True
 
@@ -74,15 +74,14 @@ class Slots:
         return sum(self._backend.held(slot) != expected for slot, expected in enumerate(held))
 
     def _restore(self, match: Match, sequence: Sequence) -> None:
-        entry = match.entry
+        entry, length = match.entry, match.available
         if entry.sequence is not None:
-            self._backend.copy(entry.sequence.slot, sequence.slot, match.length)
+            self._backend.copy(entry.sequence.slot, sequence.slot, length)
         elif entry.state is not None:
             self._backend.load(sequence.slot, entry.state)
-            self._backend.trim(sequence.slot, match.length)
-        sequence.cached = sequence.reused = match.length
-        sequence.undisturbed = entry.undisturbed
-        self._reused += match.length
+            self._backend.trim(sequence.slot, length)
+        sequence.cached = sequence.reused = length
+        self._reused += length
         self._cache.used(match)
 
     def _vacate(self, slot: int) -> None:

@@ -1,4 +1,4 @@
-"""How many draft tokens a step should check: as many as bring more than they cost."""
+"""The width of a step: how many tokens each answer brings along, drafts included."""
 
 from collections.abc import Sequence as SequenceOf
 
@@ -20,9 +20,11 @@ def most_outputs(sequences: int) -> int:
 
 
 class Speculation:
-    """Weighs drafts by what the device takes for them and by how often they came true lately.
+    """Chooses how many tokens each answer brings into a step: what it has pending, and drafts behind it.
 
-    All answers of a step get drafts of about one length, since llama.cpp computes equally long ones together.
+    llama.cpp computes equally many tokens of neighbouring sequences in one pass, and what one of them has
+    more than others in passes of its own, which are dear. So there is one width for all: the one that brings
+    the most tokens a second, by what passes take and by how often drafts came true lately.
     """
 
     def __init__(self, backend: Backend, cost: StepCost, *, batch_tokens: int) -> None:
@@ -30,34 +32,38 @@ class Speculation:
         self._cost = cost
         self._batch_tokens = batch_tokens
 
-    def extend(self, work: SequenceOf[Work]) -> None:
-        """Give a step's work the drafts that pay. Beside prefill none do: that time is the prompts'."""
-        answering = [each for each in work if each.samples]
-        if not 0 < len(answering) <= _MOST_ANSWERING:
+    def shape(self, work: SequenceOf[Work]) -> None:
+        """Narrow what answers have pending, or draft behind it. Beside prefill, nothing is drafted."""
+        answering = [each for each in work if not each.sequence.prefill_left]
+        if not answering:
             return
         for each in answering:
-            each.guess = _guess(each.sequence)
-        if len(answering) < len(work):
-            return
-        longest = self._best_length(answering)
-        left = self._batch_tokens - sum(each.count for each in work)
+            each.guess = _guess(each.sequence) if each.samples else []
+        drafting = len(answering) == len(work) <= _MOST_ANSWERING
+        width = self._best_width(answering, drafting=drafting)
+        left = self._batch_tokens - sum(min(each.count, width) for each in answering)
         spare = self._backend.max_outputs - len(answering)
         for each in answering:
-            each.draft = each.guess[: min(longest, left, spare)]
-            left -= len(each.draft)
-            spare -= len(each.draft)
+            each.samples = each.samples and each.count <= width
+            each.count = min(each.count, width)
+            if drafting and each.samples:
+                each.draft = each.guess[: min(width - each.count, left, spare)]
+                left -= len(each.draft)
+                spare -= len(each.draft)
 
-    def _best_length(self, answering: SequenceOf[Work]) -> int:
-        """The length from 0 on that brings the most tokens a second."""
-        longest = max(len(each.guess) for each in answering)
-        return max(range(longest + 1), key=lambda length: self._rate(answering, length))
+    def _best_width(self, answering: SequenceOf[Work], *, drafting: bool) -> int:
+        longest = max(each.count + len(each.guess) * drafting for each in answering)
+        return max(range(1, longest + 1), key=lambda width: self._rate(answering, width, drafting=drafting))
 
-    def _rate(self, answering: SequenceOf[Work], length: int) -> float:
-        drafted = [min(length, len(each.guess)) for each in answering]
-        pairs = list(zip(answering, drafted, strict=True))
-        rows = [(each.sequence.slot, each.count + extra) for each, extra in pairs]
-        seconds = sum(map(self._cost.seconds, self._backend.passes(rows)))
-        return (len(answering) + sum(_expected(each.sequence, extra) for each, extra in pairs)) / seconds
+    def _rate(self, answering: SequenceOf[Work], width: int, *, drafting: bool) -> float:
+        """Tokens a second of a step of this width; a draft counts as far as it is likely to be right."""
+        tokens, rows = 0.0, []
+        for each in answering:
+            pending = min(each.count, width)
+            drafted = min(width - pending, len(each.guess)) * drafting
+            rows.append((each.sequence.slot, pending + drafted))
+            tokens += pending + _expected(each.sequence, drafted)
+        return tokens / sum(map(self._cost.seconds, self._backend.passes(rows)))
 
 
 def _guess(sequence: Sequence) -> list[int]:

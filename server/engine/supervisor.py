@@ -60,6 +60,7 @@ class EngineSupervisor:
         self._client: EngineClient | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._warm: list[list[int]] = []
         self.ready: Ready | None = None
 
     async def start(self) -> Ready:
@@ -67,6 +68,12 @@ class EngineSupervisor:
         ready = await self._launch()
         self._watch = asyncio.create_task(self._supervise(), name="engine-supervisor")
         return ready
+
+    def warm(self, tokens: list[int]) -> None:
+        """Have a prefix that operators wrote computed now, and again by every engine that takes over."""
+        self._warm.append(tokens)
+        if self._client:
+            self._client.warm(tokens)
 
     def abort(self) -> None:
         """End every open request with ShuttingDown, and take no other: `stop` comes next."""
@@ -112,6 +119,8 @@ class EngineSupervisor:
         # What was admitted under this context must fit into that of the next engine too.
         self._load = msgspec.structs.replace(self._load, context_tokens=self.ready.context_tokens)
         self._client = client
+        for tokens in self._warm:
+            client.warm(tokens)
         self._on_change(up=True)
         return self.ready
 

@@ -65,6 +65,7 @@ class Inference:
             raise DeadlineExceeded
         job = Job(
             tokens=tokens,
+            shared=weights.template.shared(messages, tokens),
             max_tokens=max_tokens,
             sampling=request.sampling,
             grammar=grammar.text if grammar else None,

@@ -10,10 +10,12 @@ from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from server.engine.llama.vocabulary import Vocabulary
+from server.engine.lookup import common_length
 from server.errors import InvalidRequest, StartupError
 from server.inference.request import Message
 
 _FIRST_PRIVATE_USE = 0xE000
+_PROBES = ("a", "1")
 _FALLBACK_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -38,6 +40,7 @@ class ChatTemplate:
             self._template = environment.from_string(source)
         except TemplateError as error:
             raise StartupError(f"the weights' chat template cannot be read: {error}") from error
+        self._preambles: dict[tuple[Message, ...], list[int]] = {}  # as many as there are tasks
         self._control = re.compile("|".join(map(re.escape, vocabulary.control_texts)) or r"(?!)")
 
     def render(self, messages: Sequence[Message]) -> list[int]:
@@ -54,6 +57,20 @@ class ChatTemplate:
         for piece in re.split(f"([{''.join(quoted)}])", text) if quoted else [text]:
             tokens += self._vocabulary.tokenize(quoted.get(piece, piece), control=piece not in quoted)
         return tokens
+
+    def preamble(self, messages: Sequence[Message]) -> list[int]:
+        """Tokens that all conversations have in common which begin with these `messages` of the operators."""
+        one, other = (self.render((*messages, Message("user", probe))) for probe in _PROBES)
+        return one[: common_length(one, other)]
+
+    def shared(self, messages: Sequence[Message], tokens: list[int]) -> int:
+        """How many of the rendered `tokens` the operators alone determine, whoever asks."""
+        key = tuple(itertools.takewhile(lambda each: not each.from_caller, messages))
+        if not key:
+            return 0
+        if key not in self._preambles:
+            self._preambles[key] = self.preamble(key)
+        return common_length(self._preambles[key], tokens)
 
     def _fences(self, messages: Sequence[Message]) -> dict[str, str]:
         """For each control text in `messages` a character that stands for it while the template runs.

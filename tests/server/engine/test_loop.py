@@ -1,3 +1,4 @@
+import itertools
 import random
 import socket
 from collections import Counter
@@ -350,18 +351,54 @@ def test_what_was_found_is_told_with_the_answer(make_engine):
     assert sum(step.reused for step in engine.steps) == 249
 
 
-def test_who_come_together_compute_what_they_share_once(make_engine):
-    engine = make_engine(slots=4, budget=512, context=LONG, kept_bytes=0)
-    engine.serve(*(Submit(number, BASE[:290] + [number] * 40, 1) for number in range(4)))
-    assert engine.backend.prefilled == 256 + 4 * 74
+@pytest.mark.parametrize("common, prefilled", [(290, 290 + 4 * 40), (63, 4 * (63 + 40))])
+@pytest.mark.parametrize("reuse", ["exact", "full"])
+def test_who_come_together_compute_what_they_share_once_if_it_is_much(make_engine, reuse, common, prefilled):
+    engine = make_engine(slots=4, budget=512, context=LONG, kept_bytes=0, prefix_cache=reuse)
+    engine.serve(*(Submit(number, BASE[:common] + [number] * 40, 1) for number in range(4)))
+    assert engine.backend.prefilled == prefilled
+    assert engine.steps[-1].leaks == 0
 
 
-def test_tenants_share_what_operators_wrote_alone(make_engine):
-    engine = make_engine(budget=512, context=LONG)
-    for number, (tenant, shared) in enumerate([("a", 140), ("b", 140), ("c", 0)]):
-        engine.serve(Submit(number, BASE, 1, tenant=tenant, shared=shared))
-    told = {output.id: output.cached for step in engine.steps for output in step.outputs}
-    assert told == {0: 0, 1: 128, 2: 0}
+def cached(engine) -> dict[int, int]:
+    """How much each request found."""
+    return {output.id: output.cached for step in engine.steps for output in step.outputs}
+
+
+@pytest.mark.parametrize(
+    "reuse, together, expected", [("exact", False, 128), ("exact", True, 140), ("full", False, 140)]
+)
+def test_tenants_share_what_operators_wrote_alone(make_engine, reuse, together, expected):
+    engine = make_engine(slots=3, budget=512, context=LONG, prefix_cache=reuse)
+    first, *others = (
+        Submit(number, BASE, 1, tenant=tenant, shared=shared)
+        for number, (tenant, shared) in enumerate([("a", 140), ("b", 140), ("c", 0)])
+    )
+    engine.serve(first)
+    for messages in [others] if together else [[each] for each in others]:
+        engine.serve(*messages)
+    assert cached(engine) == {0: 0, 1: expected, 2: 0}
+
+
+@pytest.mark.parametrize(
+    "reuse, beside, expected",
+    [
+        ("exact", False, 128),
+        ("exact", True, 229),
+        ("full", False, 229),
+        ("full", True, 229),
+        ("off", True, 0),
+    ],
+)
+def test_the_next_turn_of_a_conversation_finds_the_answer_before(make_engine, reuse, beside, expected):
+    engine = make_engine(slots=3, budget=512, context=LONG, prefix_cache=reuse)
+    [answer] = engine.serve(Submit(1, BASE[:200], 30, grammar=ENDLESS))
+    assert len(answer.tokens) == 30
+    following = Submit(2, BASE[:200] + answer.tokens + [7] * 40, 20)
+    answers = engine.serve(following, *[Submit(3, [9] * 30, 1)] * beside)
+    assert cached(engine)[2] == expected
+    assert alone(make_engine, following) in answers
+    assert engine.steps[-1].leaks == 0
 
 
 @pytest.mark.parametrize("reuse", ["exact", "full"])
@@ -523,17 +560,26 @@ def rests_on(make_engine, *earlier, asked: Submit, budget: int) -> list[int]:
 PAGES = random.Random(2).choices(range(250), k=900)
 
 
+TEXTS = st.tuples(st.integers(0, 800), st.integers(1, 90), st.integers(1, 5))
+
+
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(
-    st.lists(st.tuples(st.integers(0, 800), st.integers(1, 90)), min_size=1, max_size=5),
+    st.lists(st.lists(TEXTS, min_size=1, max_size=3), max_size=5),
+    TEXTS,
     st.sampled_from([64, 100, 128, 150, 512]),
 )
-def test_a_prompt_that_is_alone_rests_on_the_same_pieces_whatever_came_before(make_engine, texts, budget):
-    *earlier, asked = (
-        Submit(number, PAGES[:common] + [251] * tail, 1) for number, (common, tail) in enumerate(texts)
+def test_a_prompt_that_is_alone_rests_on_the_same_pieces_whatever_came_before(
+    make_engine, crowds, asked, budget
+):
+    numbers = itertools.count()
+    *before, [asked] = (
+        [Submit(next(numbers), PAGES[:common] + [251] * tail, most) for common, tail, most in crowd]
+        for crowd in [*crowds, [asked]]
     )
-    before = [[each] for each in earlier]
     fresh = rests_on(make_engine, asked=asked, budget=budget)
+    one_by_one = [[each] for crowd in before for each in crowd]
+    assert rests_on(make_engine, *one_by_one, asked=asked, budget=budget) == fresh
     assert rests_on(make_engine, *before, asked=asked, budget=budget) == fresh
     assert rests_on(make_engine, [Warm(PAGES)], *before, asked=asked, budget=budget) == fresh
 
@@ -543,6 +589,17 @@ def test_a_prompt_that_is_alone_does_not_rest_on_what_was_computed_under_load(ma
     fresh = rests_on(make_engine, asked=asked, budget=512)
     others = [Submit(2, PAGES[:500], 1, shared=500), Submit(3, PAGES[::-1], 1)]
     assert rests_on(make_engine, others, asked=asked, budget=512) == fresh
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_prompt_that_is_alone_does_not_rest_on_an_answer(make_engine, beside):
+    first = Submit(1, PAGES[:200], 30, grammar=ENDLESS)
+    [answer] = make_engine(context=1000, budget=512).serve(first)
+    asked = Submit(2, PAGES[:200] + answer.tokens + PAGES[:300], 1)
+    fresh = rests_on(make_engine, asked=asked, budget=512)
+    between = [msgspec.structs.replace(asked, id=3), Submit(4, PAGES[::-1], 1)]
+    earlier = [[first], between] if beside else [[first]]
+    assert rests_on(make_engine, *earlier, asked=asked, budget=512) == fresh
 
 
 def test_what_is_warmed_beside_something_else_is_computed_in_blocks_too(make_engine):

@@ -1,10 +1,12 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.engine.blocks import BLOCK_TOKENS, whole_blocks
-from server.engine.prefix_cache import PrefixCache
+from server.engine.prefix_cache import Entry, PrefixCache
 from server.engine.protocol import Sampling
 from server.engine.sampler import Sampler
 from server.engine.sequence import Sequence
@@ -22,107 +24,213 @@ def sequence(tokens: list[int], *, tenant: str = "", shared: int = 0, cached: in
     return made
 
 
-def computed(tokens: list[int], **fields) -> Sequence:
-    return sequence(tokens, cached=len(tokens) - 1, **fields)
+def computed(tokens: list[int], *, undisturbed: bool = True, **fields) -> Sequence:
+    made = sequence(tokens, cached=len(tokens) - 1, **fields)
+    made.undisturbed = undisturbed
+    return made
+
+
+def answered(prompt: list[int], answer: list[int], **fields) -> Sequence:
+    """One whose answer ended: its last token was sampled and never computed."""
+    made = computed(prompt, **fields)
+    made.tokens = prompt + answer
+    made.cached = len(made.tokens) - 1
+    return made
 
 
 def keep(cache: PrefixCache, ended: Sequence, *, size: int = 100, pinned: bool = False) -> int:
     """End a sequence as `Slots` does; how much of it was wanted."""
-    length = cache.wants(ended)
+    length = cache.wants(ended, pinned=pinned)
     if length:
         cache.keep(ended, length, np.zeros(size, np.uint8), pinned=pinned)
     return length
 
 
-def found(cache: PrefixCache, tokens: list[int], **fields) -> int:
-    match = cache.find(sequence(tokens, **fields))
+def found(cache: PrefixCache, tokens: list[int], *, alone: bool = False, **fields) -> int:
+    match = cache.find(sequence(tokens, **fields), alone=alone)
     return match.length if match else 0
 
 
+EVERY_WAY = pytest.mark.parametrize(
+    "reuse, alone", [("exact", True), ("exact", False), ("full", True), ("full", False)]
+)
+
+
 @pytest.mark.parametrize("length", [40, 128, 129, 192, 193, 300, 1000])
-@pytest.mark.parametrize("reuse", ["exact", "full"])
-def test_of_the_same_prompt_all_but_the_last_token_is_taken(reuse, length):
+@EVERY_WAY
+def test_of_the_same_prompt_all_but_the_last_token_is_taken(reuse, alone, length):
     cache = PrefixCache(reuse, PLENTY)
     assert keep(cache, computed(TEXT[:length])) == length - 1
-    assert found(cache, [*TEXT[: length - 1], OTHER]) == length - 1
+    assert found(cache, [*TEXT[: length - 1], OTHER], alone=alone) == length - 1
 
 
 @pytest.mark.parametrize("common", [31, 32, 100, 127, 128, 200, 256, 400])
-def test_of_another_prompt_whole_blocks_are_taken_or_every_token(common):
+def test_of_another_prompt_whole_blocks_are_taken_by_one_alone_or_every_token(common):
     asked = TEXT[:common] + [OTHER] * 300
+    every = common if common >= 32 else 0
     exact, full, off = (PrefixCache(reuse, PLENTY) for reuse in ("exact", "full", "off"))
     for cache in (exact, full, off):
         keep(cache, computed(TEXT[:600]))
-    assert found(exact, asked) == common // BLOCK_TOKENS * BLOCK_TOKENS
-    assert found(full, asked) == (common if common >= 32 else 0)
-    assert found(off, asked) == 0
+    assert found(exact, asked, alone=True) == common // BLOCK_TOKENS * BLOCK_TOKENS
+    assert found(exact, asked, alone=False) == every
+    for alone in (True, False):
+        assert found(full, asked, alone=alone) == every
+        assert found(off, asked, alone=alone) == 0
 
 
-def test_what_the_other_did_not_compute_as_whole_blocks_is_not_taken():
+def test_what_the_other_did_not_compute_as_whole_blocks_is_not_taken_by_one_alone():
     cache = PrefixCache("exact", PLENTY)
     keep(cache, computed(TEXT[:300]))
     assert whole_blocks(299) == 128
-    assert found(cache, TEXT[:1000]) == 128
+    assert found(cache, TEXT[:1000], alone=True) == 128
+    assert found(cache, TEXT[:1000], alone=False) == 299
     keep(cache, computed(TEXT[:1000]))
-    assert found(cache, TEXT[:300][:-20]) == whole_blocks(279)
+    assert found(cache, TEXT[:300][:-20], alone=True) == whole_blocks(279) == 128
+    assert found(cache, TEXT[:300][:-20], alone=False) == 279
 
 
-def test_answers_are_taken_with_full_reuse_only():
-    for reuse, expected in (("exact", 128), ("full", 290)):
-        cache = PrefixCache(reuse, PLENTY)
-        talked = computed(TEXT[:300])
-        talked.tokens, talked.prompt_length, talked.cached = TEXT[:300], 200, 290
-        keep(cache, talked)
-        assert found(cache, TEXT[:700]) == expected
+@EVERY_WAY
+def test_what_was_computed_beside_others_is_not_given_to_one_alone(reuse, alone):
+    cache = PrefixCache(reuse, PLENTY)
+    exactly = reuse == "exact" and alone
+    keep(cache, computed(TEXT[:600], undisturbed=False))
+    assert found(cache, TEXT[:600], alone=alone) == (0 if exactly else 599)
+    keep(cache, computed(TEXT[:300] + [OTHER] * 100))
+    assert found(cache, TEXT[:600], alone=alone) == (256 if exactly else 599)
+    assert found(cache, TEXT[:500], alone=alone) == (256 if exactly else 499)
 
 
-def test_what_a_running_prompt_computes_is_there_once_it_has():
+def test_what_is_computed_again_alone_takes_the_place_of_what_was_not():
+    cache = PrefixCache("exact", PLENTY)
+    for undisturbed, wanted, expected in (
+        (False, 599, 0),
+        (False, 0, 0),
+        (True, 599, 599),
+        (True, 0, 599),
+        (False, 0, 599),
+    ):
+        assert keep(cache, computed(TEXT[:600], undisturbed=undisturbed)) == wanted
+        assert found(cache, TEXT[:600], alone=True) == expected
+        assert found(cache, TEXT[:600], alone=False) == 599
+        assert cache.kept_bytes == 100
+        assert cache.leaks == 0
+
+
+@EVERY_WAY
+def test_answers_are_taken_but_by_one_alone_with_exact_reuse(reuse, alone):
+    cache = PrefixCache(reuse, PLENTY)
+    exactly = reuse == "exact" and alone
+    assert keep(cache, answered(TEXT[:200], TEXT[200:300])) == 299
+    assert found(cache, TEXT[:700], alone=alone) == (128 if exactly else 299)
+    assert found(cache, TEXT[:300], alone=alone) == (128 if exactly else 299), "as long, but no prefill"
+    assert found(cache, TEXT[:250], alone=alone) == (128 if exactly else 249)
+    assert found(cache, TEXT[:200], alone=alone) == 199, "the same prompt"
+
+
+def test_each_answer_of_a_prompt_is_kept_and_found_by_its_own_next_turn():
+    cache = PrefixCache("exact", PLENTY)
+    for token in (OTHER, OTHER + 1):
+        assert keep(cache, answered(TEXT[:300], [token] * 41)) == 340
+    for token in (OTHER, OTHER + 1):
+        asked = TEXT[:300] + [token] * 41 + TEXT[:100]
+        assert found(cache, asked, alone=False) == 340
+        assert found(cache, asked, alone=True) == 128
+    assert (cache.kept_bytes, cache.leaks) == (200, 0)
+    assert keep(cache, answered(TEXT[:300], [OTHER] * 41)) == 0
+
+
+def test_answers_stay_with_their_tenant_though_operators_wrote_all_of_the_prompt():
+    cache = PrefixCache("exact", PLENTY)
+    keep(cache, answered(TEXT[:200], TEXT[200:300], tenant="a", shared=200))
+    for tenant, expected in (("a", 299), ("b", 200)):
+        assert found(cache, TEXT[:700], tenant=tenant, shared=200) == expected
+
+
+@pytest.mark.parametrize("alone, length", [(False, 300), (True, 256)])
+def test_what_a_running_prompt_computes_is_there_once_it_has(alone, length):
     cache = PrefixCache("exact", 0)
     running = sequence(TEXT[:600])
     cache.begin(running)
-    match = cache.find(sequence(TEXT[:300] + [OTHER] * 300))
+    match = cache.find(sequence(TEXT[:300] + [OTHER] * 300), alone=alone)
     assert match is not None
-    assert (match.length, match.ready) == (256, False)
-    running.cached = 256
-    assert match.ready
+    assert (match.length, match.available, match.worth_waiting) == (length, 0, True)
+    for running.cached, worth_waiting in ((length - 64, True), (length - 63, False), (length, False)):
+        assert (match.length, match.available) == (length, running.cached)
+        assert match.worth_waiting == worth_waiting
+    running.cached = 599
+    assert (match.length, match.available, match.worth_waiting) == (length, length, False)
     cache.end(running)
-    assert found(cache, TEXT[:300]) == 0
+    assert found(cache, TEXT[:300], alone=alone) == 0
 
 
-def test_what_is_there_is_preferred_to_what_will_be():
-    cache = PrefixCache("exact", PLENTY)
+@pytest.mark.parametrize("common, worth_waiting", [(63, False), (64, True)])
+def test_fewer_than_64_tokens_are_not_worth_waiting_for(common, worth_waiting):
+    cache = PrefixCache("exact", 0)
     cache.begin(sequence(TEXT[:600]))
-    keep(cache, computed(TEXT[:600]))
-    match = cache.find(sequence(TEXT[:600]))
+    match = cache.find(sequence(TEXT[:common] + [OTHER] * 100))
     assert match is not None
-    assert match.ready
+    assert (match.length, match.available, match.worth_waiting) == (common, 0, worth_waiting)
+
+
+def test_what_a_running_prompt_computes_beside_others_is_not_given_to_one_alone():
+    cache = PrefixCache("exact", 0)
+    running = computed(TEXT[:600])
+    cache.begin(running)
+    assert found(cache, TEXT[:600], alone=True) == 599
+    running.undisturbed = False
+    assert found(cache, TEXT[:600], alone=True) == 0
+    assert found(cache, TEXT[:600], alone=False) == 599
+
+
+@EVERY_WAY
+def test_of_a_running_sequence_its_prompt_alone_is_there(reuse, alone):
+    cache = PrefixCache(reuse, 0)
+    running = answered(TEXT[:256], TEXT[256:300])
+    cache.begin(running)
+    expected = whole_blocks(255) if reuse == "exact" and alone else 255
+    assert found(cache, TEXT[:600], alone=alone) == expected
+
+
+@pytest.mark.parametrize("kept_first", [False, True])
+@EVERY_WAY
+def test_what_is_there_is_preferred_to_what_will_be(reuse, alone, kept_first):
+    cache = PrefixCache(reuse, PLENTY)
+    if kept_first:
+        keep(cache, computed(TEXT[:600]))
+    cache.begin(sequence(TEXT[:600]))
+    if not kept_first:
+        keep(cache, computed(TEXT[:600]))
+    match = cache.find(sequence(TEXT[:600]), alone=alone)
+    assert match is not None
+    assert (match.length, match.available, match.worth_waiting) == (599, 599, False)
 
 
 def test_what_is_there_is_preferred_though_it_has_less_in_common():
     cache = PrefixCache("exact", PLENTY)
     cache.begin(sequence(TEXT[:300] + [OTHER] * 300))
     keep(cache, computed(TEXT[:256] + [OTHER] * 300))
-    match = cache.find(sequence(TEXT[:600]))
+    match = cache.find(sequence(TEXT[:600]), alone=True)
     assert match is not None
-    assert (match.length, match.ready) == (256, True)
+    assert (match.length, match.available, match.worth_waiting) == (256, 256, False)
 
 
-@pytest.mark.parametrize("reuse", ["exact", "full"])
-def test_tenants_have_in_common_what_operators_wrote(reuse):
+@EVERY_WAY
+def test_tenants_have_in_common_what_operators_wrote(reuse, alone):
     cache = PrefixCache(reuse, PLENTY)
     keep(cache, computed(TEXT[:700], tenant="a", shared=260))
-    for tenant, expected in (("a", 699), ("b", 256 if reuse == "exact" else 260)):
-        assert found(cache, TEXT[:700], tenant=tenant, shared=260) == expected
-    assert found(cache, TEXT[:700], tenant="b", shared=20) == 0
+    for tenant, expected in (("a", 699), ("b", 256 if reuse == "exact" and alone else 260)):
+        assert found(cache, TEXT[:700], alone=alone, tenant=tenant, shared=260) == expected
+    assert found(cache, TEXT[:700], alone=alone, tenant="b", shared=20) == 0
 
 
 @pytest.mark.parametrize(
     "shared, expected", [(0, 0), (100, 100), (259, 259), (260, 699), (261, 260), (700, 260)]
 )
-def test_prompts_do_not_match_across_different_marks(shared, expected):
-    cache = PrefixCache("full", PLENTY)
+@pytest.mark.parametrize("reuse, alone", [("exact", False), ("full", True), ("full", False)])
+def test_prompts_do_not_match_across_different_marks(reuse, alone, shared, expected):
+    cache = PrefixCache(reuse, PLENTY)
     keep(cache, computed(TEXT[:700], tenant="a", shared=260))
-    assert found(cache, TEXT[:700], tenant="a", shared=shared) == expected
+    assert found(cache, TEXT[:700], alone=alone, tenant="a", shared=shared) == expected
 
 
 def test_what_was_used_longest_ago_goes_first():
@@ -153,7 +261,18 @@ def test_what_is_pinned_stays():
     keep(cache, computed(TEXT[:257], shared=257), pinned=True)
     for number in range(5):
         keep(cache, computed([number] * 50), size=200)
-    assert found(cache, TEXT[:600], shared=300) == 256
+    for alone in (True, False):
+        assert found(cache, TEXT[:600], alone=alone, shared=300) == 256
+
+
+def test_what_was_kept_before_it_is_pinned_stays():
+    cache = PrefixCache("exact", 250)
+    keep(cache, sequence(TEXT[:600], shared=600, cached=256))
+    assert keep(cache, computed(TEXT[:257], shared=257), pinned=True) == 0
+    for number in range(5):
+        keep(cache, computed([number] * 50), size=200)
+    for alone in (True, False):
+        assert found(cache, TEXT[:600], alone=alone, shared=300) == 256
 
 
 def test_what_is_larger_than_all_room_drives_nothing_out():
@@ -170,13 +289,21 @@ def test_what_is_not_worth_it_is_not_kept(capacity, length):
     assert keep(PrefixCache("full", capacity), computed(TEXT[:length])) == 0
 
 
-@pytest.mark.parametrize("cached, expected", [(0, 0), (127, 0), (130, 128), (255, 128), (400, 384)])
-def test_of_a_prompt_that_was_broken_off_whole_blocks_are_kept(cached, expected):
-    assert keep(PrefixCache("exact", PLENTY), sequence(TEXT[:600], cached=cached)) == expected
+@pytest.mark.parametrize("cached, expected", [(0, 0), (31, 0), (127, 0), (130, 128), (255, 128), (400, 384)])
+def test_of_a_prompt_that_was_broken_off_one_alone_takes_whole_blocks(cached, expected):
+    cache = PrefixCache("exact", PLENTY)
+    every = cached if cached >= 32 else 0
+    assert keep(cache, sequence(TEXT[:600], cached=cached)) == every
+    assert found(cache, TEXT[:600], alone=True) == expected
+    assert found(cache, TEXT[:600], alone=False) == every
 
 
-def test_of_a_last_piece_that_was_broken_off_nothing_is_kept():
-    assert keep(PrefixCache("exact", PLENTY), sequence(TEXT[:300], cached=278)) == whole_blocks(299) == 128
+def test_of_a_last_piece_that_was_broken_off_one_alone_takes_nothing():
+    cache = PrefixCache("exact", PLENTY)
+    assert keep(cache, sequence(TEXT[:300], cached=278)) == 278
+    for length in (300, 279, 700):
+        assert found(cache, TEXT[:length], alone=True) == whole_blocks(299) == 128
+        assert found(cache, TEXT[:length], alone=False) == 278
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
@@ -185,12 +312,13 @@ def test_of_a_last_piece_that_was_broken_off_nothing_is_kept():
     st.sampled_from([0, 150, 1000]),
     st.lists(
         st.tuples(
-            st.sampled_from(["begin", "end", "find", "compute"]),
+            st.sampled_from(["begin", "warm", "end", "find", "compute", "answer", "disturb"]),
             st.integers(1, 500),
             st.integers(0, 60),
             st.sampled_from("ab"),
             st.integers(0, 400),
             st.integers(0, 5),
+            st.booleans(),
         ),
         max_size=40,
     ),
@@ -198,29 +326,76 @@ def test_of_a_last_piece_that_was_broken_off_nothing_is_kept():
 def test_nothing_is_lost_and_nothing_wrong_is_found(reuse, capacity, actions):
     cache = PrefixCache(reuse, capacity)
     running: list[Sequence] = []
-    for action, common, tail, tenant, shared, pick in actions:
-        if action == "begin":
-            running.append(sequence(TEXT[:common] + [OTHER] * tail, tenant=tenant, shared=shared))
-            cache.begin(running[-1])
-        elif action == "compute" and running:
-            running[pick % len(running)].cached = min(common, len(running[pick % len(running)].tokens))
-        elif action == "end" and running:
-            ended = running.pop(pick % len(running))
-            keep(cache, ended, size=60, pinned=ended.warming)
-            cache.end(ended)
-        elif action == "find":
-            asked = sequence(TEXT[:common] + [OTHER] * tail, tenant=tenant, shared=shared)
-            match = cache.find(asked)
-            if match:
-                assert 32 <= match.length <= asked.prefill_length
-                assert _tokens(match.entry.key)[: match.length] == asked.tokens[: match.length]
-                cache.used(match)
+    for action, common, tail, tenant, shared, pick, alone in actions:
+        text = TEXT[:common] + [OTHER] * tail
+        if action == "find":
+            asked = sequence(text, tenant=tenant, shared=shared)
+            check(cache, asked, reuse, alone=alone)
+        elif action in {"begin", "warm"}:
+            length = BLOCK_TOKENS * (1 + common % 3) + 1
+            begun = sequence(text, tenant=tenant, shared=shared)
+            if action == "warm":
+                begun = computed(TEXT[:length], shared=length)
+                begun.max_tokens = 0
+            running.append(begun)
+            cache.begin(begun)
+        elif running:
+            each = running[pick % len(running)]
+            if action == "end":
+                running.remove(each)
+                keep(cache, each, size=60, pinned=each.warming)
+                cache.end(each)
+            else:
+                advance(each, action, common, tail)
         assert cache.leaks == 0
         assert cache.kept_bytes <= capacity
     for each in running:
         cache.end(each)
     assert not cache._running
     assert cache.leaks == 0
+
+
+def advance(running: Sequence, action: str, common: int, tail: int) -> None:
+    """Compute some of a prompt, or all of it and a piece of an answer, or have another come along."""
+    if action == "disturb":
+        running.undisturbed = False
+    elif action == "compute" and not running.warming:
+        running.cached = min(common, len(running.tokens))
+    elif action == "answer" and not running.warming:
+        running.tokens = running.tokens + TEXT[len(running.tokens) :][:tail] + [OTHER]
+        running.cached = len(running.tokens) - 1
+
+
+def check(cache: PrefixCache, asked: Sequence, reuse: str, *, alone: bool) -> None:
+    """What is found is the most that any entry has, and what one alone may take where it is exact."""
+    match = cache.find(asked, alone=alone)
+    if reuse == "off":
+        assert match is None
+        return
+    end, exactly = asked.prefill_length, alone and reuse == "exact"
+    most = max((usable(cache, entry, asked, exactly=exactly) for entry in cache._tree), default=0)
+    assert (match.length if match else 0) == (most if most >= 32 else 0)
+    if match:
+        assert match.length <= end
+        assert 0 <= match.available <= match.length
+        assert _tokens(match.entry.key)[: match.length] == asked.tokens[: match.length]
+        assert match.entry.undisturbed or not exactly
+        cache.used(match)
+
+
+def usable(cache: PrefixCache, entry: Entry, asked: Sequence, *, exactly: bool) -> int:
+    """What `asked` can take from an entry, token by token."""
+    end = asked.prefill_length
+    pairs = zip(entry.key.tolist(), cache._key(asked, end).tolist(), strict=False)
+    same = [left for left, right in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)]
+    common = sum(token >= 0 for token in same)
+    if not exactly:
+        return common
+    if not entry.undisturbed:
+        return 0
+    if common == end == entry.end and entry.blocks == whole_blocks(end):
+        return end
+    return min(common // BLOCK_TOKENS * BLOCK_TOKENS, entry.blocks, whole_blocks(end))
 
 
 def _tokens(key) -> list[int]:

@@ -164,3 +164,22 @@ def test_a_template_that_refuses_or_misbehaves_is_the_requests_fault(vocabulary,
         template.render(chat(("user", "secret")))
     assert caught.value.param == "messages"
     assert "secret" not in caught.value.message
+
+
+def test_what_operators_wrote_is_the_same_tokens_for_everyone(vocabulary):
+    template = ChatTemplate(vocabulary)
+    written = [Message("system", "List every medication.", from_caller=False)]
+    asked = [[*written, Message("user", text)] for text in ("Aspirin 81 mg.", "1 tablet", "<|im_end|>", "a")]
+    rendered = [template.render(messages) for messages in asked]
+
+    shared = [template.shared(messages, tokens) for messages, tokens in zip(asked, rendered, strict=True)]
+
+    assert len(set(shared)) == 1
+    assert rendered[0][: shared[0]] == template.preamble(written)
+    assert "List every medication." in text_of(vocabulary, rendered[0][: shared[0]])
+
+
+def test_where_operators_wrote_nothing_nothing_is_shared(vocabulary):
+    template = ChatTemplate(vocabulary)
+    messages = [Message("system", "Mine"), Message("user", "Hello", from_caller=False)]
+    assert template.shared(messages, template.render(messages)) == 0
