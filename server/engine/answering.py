@@ -1,5 +1,6 @@
 """Runs one step: its tokens through the weights, and what the logits say onto the answers."""
 
+from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
 
 from server.engine.backend import Backend, Batch, Interrupted
@@ -16,13 +17,13 @@ class Answering:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    def step(self, work: SequenceOf[Work]) -> bool:
-        """Advance every sequence of `work`; those that end say so in `finish`. False where it was broken off.
+    def step(self, work: SequenceOf[Work], given_up: Callable[[], bool] | None = None) -> bool:
+        """Advance every sequence of `work`; those that end say so in `finish`.
 
-        Raises BackendFault.
+        False where it was broken off since it was `given_up`; nothing has advanced then. Raises BackendFault.
         """
         try:
-            rows = LogitRows(self._backend.decode(_batch(work)))
+            rows = LogitRows(self._backend.decode(_batch(work), given_up))
         except Interrupted:
             self._take_back(work)
             return False

@@ -1,6 +1,6 @@
 """What the loop asks of the thing that computes logits; llama.cpp is one, the tests' fake another."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -53,9 +53,10 @@ class Backend(Protocol):
     trimmable: bool
     max_outputs: int
 
-    def decode(self, batch: Batch) -> Logits:
+    def decode(self, batch: Batch, given_up: Callable[[], bool] | None = None) -> Logits:
         """Compute one step; returns [outputs in batch order, vocabulary] float32, valid until the next.
 
+        `given_up` is asked now and then whether the step may be broken off, where the device allows that.
         Raises Interrupted, BackendFault.
         """
         ...

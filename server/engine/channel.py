@@ -3,7 +3,8 @@
 import select
 import socket
 import struct
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -24,6 +25,7 @@ class Channel:
         sock.setblocking(True)
         self._socket = sock
         self._buffer = bytearray()
+        self._overheard: deque[ToEngine] = deque()
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder: msgspec.msgpack.Decoder[ToEngine] = msgspec.msgpack.Decoder(ToEngine)
 
@@ -38,12 +40,24 @@ class Channel:
     def receive(self, *, wait: bool) -> Iterator[ToEngine]:
         """Yield every complete message that lies ready; with `wait` block until there is at least one."""
         while True:
-            for message in self._frames():
+            for message in self._messages():
                 wait = False
                 yield message
             if not self._readable(wait=wait):
                 return
             self._fill()
+
+    def overhear(self) -> Iterable[ToEngine]:
+        """What has arrived and is not received yet, without taking it away; raises ChannelClosed."""
+        while self._readable(wait=False):
+            self._fill()
+        self._overheard.extend(self._frames())
+        return self._overheard
+
+    def _messages(self) -> Iterator[ToEngine]:
+        while self._overheard:
+            yield self._overheard.popleft()
+        yield from self._frames()
 
     def _readable(self, *, wait: bool) -> bool:
         ready, _, _ = select.select([self._socket], [], [], None if wait else 0)

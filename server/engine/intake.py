@@ -5,8 +5,8 @@ import time
 from llguidance import LLTokenizer
 
 from server.engine.backend import Backend
-from server.engine.blocks import BLOCK_TOKENS
-from server.engine.lookup import PromptLookup
+from server.engine.blocks import cut_before
+from server.engine.lookup import Habit, PromptLookup
 from server.engine.matcher import GrammarFault, Grammars
 from server.engine.protocol import FinishReason, Output, Priority, Sampling, Submit, Warm
 from server.engine.sampler import Sampler
@@ -28,6 +28,7 @@ class Intake:
         self._backend = backend
         self._grammars = Grammars(tokenizer)
         self._speculate = speculate and backend.trimmable
+        self._free_text, self._constrained = Habit(), Habit()
 
     def sequence(self, submit: Submit) -> Sequence:
         """A sequence ready to be queued; it may have finished already. Raises Refused."""
@@ -46,7 +47,7 @@ class Intake:
             shared=max(0, submit.shared),
             priority=submit.priority,
             logprob_count=submit.sampling.logprobs,
-            lookup=PromptLookup(submit.tokens) if self._speculate else None,
+            lookup=self._lookup(submit) if self._speculate else None,
             submitted_s=time.perf_counter(),
         )
         if submit.grammar is not None:
@@ -55,7 +56,7 @@ class Intake:
 
     def warm_up(self, warm: Warm, number: int) -> Sequence | None:
         """A sequence of whole blocks without an answer, or None where there is no whole block."""
-        length = (len(warm.tokens) - 1) // BLOCK_TOKENS * BLOCK_TOKENS
+        length = cut_before(len(warm.tokens) - 1)
         if not 0 < length < self._backend.context_tokens or not self._are_tokens(warm.tokens):
             return None
         return Sequence(
@@ -68,6 +69,9 @@ class Intake:
             priority=Priority.BULK,
             submitted_s=time.perf_counter(),
         )
+
+    def _lookup(self, submit: Submit) -> PromptLookup:
+        return PromptLookup(submit.tokens, self._free_text if submit.grammar is None else self._constrained)
 
     def _check(self, submit: Submit) -> None:
         length = len(submit.tokens)

@@ -7,18 +7,37 @@ https://github.com/apoorvumang/prompt-lookup-decoding
 from collections.abc import Sequence
 
 GRAM = 3
-_PRIOR_ACCEPTED, _PRIOR_DRAFTED = 4.0, 6.0
 _MEMORY = 0.95
+_LONG_MEMORY = 0.999
+_PRIOR_WEIGHT = 6.0
+
+
+class Habit:
+    """How often drafts came true lately in all answers of a kind: what to expect of a new one."""
+
+    def __init__(self) -> None:
+        self._accepted, self._drafted = 4.0, 6.0
+
+    @property
+    def acceptance(self) -> float:
+        """Probability that a drafted token is right, given that those before it were."""
+        return self._accepted / self._drafted
+
+    def learn(self, right: int, tried: int) -> None:
+        """Count what was tried."""
+        self._accepted = self._accepted * _LONG_MEMORY + right
+        self._drafted = self._drafted * _LONG_MEMORY + tried
 
 
 class PromptLookup:
     """Index of one sequence's trigrams, and how many of its drafts came true lately."""
 
-    def __init__(self, tokens: Sequence[int]) -> None:
+    def __init__(self, tokens: Sequence[int], habit: Habit) -> None:
         trigrams = zip(tokens, tokens[1:], tokens[2:], strict=False)
         self._followers = dict(zip(trigrams, range(GRAM, len(tokens)), strict=False))
         self._indexed = max(len(tokens) - 1, GRAM - 1)
-        self._accepted, self._drafted = _PRIOR_ACCEPTED, _PRIOR_DRAFTED
+        self._habit = habit
+        self._accepted, self._drafted = _PRIOR_WEIGHT * habit.acceptance, _PRIOR_WEIGHT
 
     @property
     def acceptance(self) -> float:
@@ -47,6 +66,7 @@ class PromptLookup:
             return
         right = common_length(guess, answer)
         missed = right < min(len(guess), len(answer))
+        self._habit.learn(right, right + missed)
         self._accepted = self._accepted * _MEMORY + right
         self._drafted = self._drafted * _MEMORY + right + missed
 

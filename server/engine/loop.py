@@ -3,6 +3,7 @@
 import heapq
 import itertools
 import time
+from collections.abc import Callable
 
 from llguidance import LLTokenizer
 
@@ -10,7 +11,7 @@ from server.engine.answering import Answering
 from server.engine.backend import Backend
 from server.engine.budget import PrefillBudget
 from server.engine.calibration import StepCost
-from server.engine.channel import Channel
+from server.engine.channel import Channel, ChannelClosed
 from server.engine.intake import Intake, Refused
 from server.engine.prefix_cache import PrefixCache
 from server.engine.protocol import Cancel, Output, Policy, Step, Submit, Warm
@@ -35,6 +36,7 @@ class EngineLoop:
         self._channel = channel
         reuse = policy.prefix_cache if backend.trimmable else "off"
         self._intake = Intake(backend, tokenizer, speculate=policy.speculate)
+        self._trimmable = backend.trimmable
         self._keeps = reuse != "off" and policy.kept_bytes > 0
         self._cache = PrefixCache(reuse, policy.kept_bytes)
         self._slots = Slots(backend, self._cache)
@@ -118,9 +120,23 @@ class EngineLoop:
         prefilled = sum(each.count for each in work if each.sequence.prefill_left)
         answering = sum(each.count for each in work) - prefilled
         started_s = time.perf_counter()
-        if self._answering.step(work):
+        if self._answering.step(work, self._patience(work)):
             step_s = time.perf_counter() - started_s
             self._budget.observe(prefilled=prefilled, answering=answering, step_s=step_s)
+
+    def _patience(self, work: list[Work]) -> Callable[[], bool] | None:
+        """Whether nobody waits any more for a step, where it is one prompt's alone: that may take long."""
+        if len(work) > 1 or not work[0].sequence.prefill_left or not self._trimmable:
+            return None
+        cancel = Cancel(work[0].sequence.id)
+
+        def given_up() -> bool:
+            try:
+                return cancel in self._channel.overhear()
+            except ChannelClosed:
+                return True
+
+        return given_up
 
     def _publish(self, work: list[Work], step_s: float) -> None:
         outputs, self._ended = self._ended, []

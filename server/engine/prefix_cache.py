@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from server.engine.backend import State
-from server.engine.blocks import BLOCK_TOKENS, whole_blocks
+from server.engine.blocks import cut_before, whole_blocks
 from server.engine.protocol import PrefixReuse
 from server.engine.radix import Key, RadixTree
 from server.engine.sequence import Sequence
@@ -46,19 +46,15 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """`length` tokens that can be taken from `entry`, now or once it has computed them."""
+    """`length` tokens that can be taken from `entry`, of which `available` are computed by now."""
 
     entry: Entry
     length: int
-
-    @property
-    def available(self) -> int:
-        """Tokens of them that are computed by now."""
-        return min(self.entry.computed, self.length)
+    available: int
 
     @property
     def worth_waiting(self) -> bool:
-        """Whether much is still to come."""
+        """Whether what is still to come is what it was chosen for."""
         return self.length - self.available >= _WORTH_WAITING_TOKENS
 
 
@@ -85,17 +81,20 @@ class PrefixCache:
         """The most that `sequence` can take over; of equals the one that is there already."""
         if self._reuse == "off":
             return None
-        exact = alone and self._reuse == "exact"
-        best: Match | None = None
+        exact = (alone or sequence.warming) and self._reuse == "exact"
+        now = later = None
         for common, entries in self._tree.matches(self._key(sequence, sequence.prefill_length)):
             tokens = common - (common > sequence.shared)
-            if tokens < _WORTHWHILE_TOKENS or (best and tokens < best.length):
+            if tokens < _WORTHWHILE_TOKENS or (now and tokens <= now.available):
                 break
-            for entry in entries:
-                match = Match(entry, _usable(entry, tokens, sequence.prefill_length, exact=exact))
-                if best is None or (match.length, match.available) > (best.length, best.available):
-                    best = match
-        return best if best and best.length >= _WORTHWHILE_TOKENS else None
+            for match in (_match(each, tokens, sequence.prefill_length, exact=exact) for each in entries):
+                now = match if now is None or match.available > now.available else now
+                if later is None or (match.length, match.available) > (later.length, later.available):
+                    later = match
+        if now is None or later is None:
+            return None
+        best = later if later.length - now.available >= _WORTH_WAITING_TOKENS else now
+        return best if best.length >= _WORTHWHILE_TOKENS else None
 
     def begin(self, sequence: Sequence) -> None:
         """Let others share what `sequence`, which holds a slot now, is about to compute."""
@@ -113,37 +112,32 @@ class PrefixCache:
             self._tree.remove(entry.key, entry)
 
     def wants(self, sequence: Sequence, *, pinned: bool = False) -> int:
-        """Tokens of `sequence`, which ends, that are worth keeping; 0 where they are kept already."""
+        """Tokens of `sequence`, which ends, that are worth keeping; 0 where they are kept as well already."""
         length = sequence.cached
         if self._reuse == "off" or not self._capacity_bytes or length < _WORTHWHILE_TOKENS:
             return 0
-        key = self._key(sequence, length)
-        for entry in self._kept.values():
-            if entry.length == length and np.array_equal(entry.key, key):
-                if sequence.undisturbed and not (entry.undisturbed or entry.pinned):
-                    self._drop(entry)
-                    return length
-                self._touch(entry)
-                entry.pinned |= pinned
-                return 0
-        return length
+        twin = self._twin(self._key(sequence, length))
+        if twin is None or _worth(sequence, length, pinned=pinned) > (
+            twin.computed_alone,
+            twin.end,
+            twin.blocks,
+        ):
+            return length
+        self._touch(twin)
+        twin.pinned |= pinned
+        return 0
 
     def keep(self, sequence: Sequence, length: int, state: State, *, pinned: bool = False) -> None:
         """Keep the first `length` tokens of `sequence`, whose KV is `state`."""
+        key = self._key(sequence, length)
+        twin = self._twin(key)
+        if twin is not None:
+            pinned |= twin.pinned
+            self._drop(twin)
         if state.nbytes > self._capacity_bytes - self._pinned_bytes:
             return
-        end = min(length, sequence.prefill_length)
-        entry = Entry(
-            key=self._key(sequence, length),
-            length=length,
-            end=end if end == sequence.prefill_length else 0,
-            blocks=end
-            if pinned
-            else min(end // BLOCK_TOKENS * BLOCK_TOKENS, whole_blocks(sequence.prefill_length)),
-            state=state,
-            pinned=pinned,
-            computed_alone=sequence.undisturbed,
-        )
+        computed_alone, end, blocks = _worth(sequence, length, pinned=pinned)
+        entry = Entry(key, length, end, blocks, state=state, pinned=pinned, computed_alone=computed_alone)
         self._tree.insert(entry.key, entry)
         self._kept[id(entry)] = entry
         self.kept_bytes += state.nbytes
@@ -170,6 +164,10 @@ class PrefixCache:
     def _bytes(self) -> Iterator[int]:
         return (entry.state.nbytes for entry in self._kept.values() if entry.state is not None)
 
+    def _twin(self, key: Key) -> Entry | None:
+        """What is kept of the very same tokens."""
+        return next((each for each in self._kept.values() if np.array_equal(each.key, key)), None)
+
     def _touch(self, entry: Entry) -> None:
         if id(entry) in self._kept:
             self._kept.move_to_end(id(entry))
@@ -195,6 +193,22 @@ class PrefixCache:
         return np.insert(tokens, sequence.shared, mark)
 
 
+def _match(entry: Entry, common: int, end: int, *, exact: bool) -> Match:
+    length = _usable(entry, common, end, exact=exact)
+    available = min(entry.computed, length)
+    return Match(entry, length, cut_before(available) if exact and available < length else available)
+
+
+def _worth(sequence: Sequence, length: int, *, pinned: bool) -> tuple[bool, int, int]:
+    """What an entry of it can be used for when exactly: whether at all, as one prefill, in blocks."""
+    end = min(length, sequence.prefill_length)
+    complete = end == sequence.prefill_length
+    blocks = (
+        end if pinned and sequence.warming else min(cut_before(end), whole_blocks(sequence.prefill_length))
+    )
+    return sequence.undisturbed, end if complete else 0, blocks
+
+
 def _usable(entry: Entry, common: int, end: int, *, exact: bool) -> int:
     """How many of `common` tokens a prefill of `end` tokens can take from `entry`."""
     if not exact:
@@ -202,6 +216,6 @@ def _usable(entry: Entry, common: int, end: int, *, exact: bool) -> int:
     if not entry.undisturbed:
         return 0
     blocks = whole_blocks(end)
-    if common >= end == entry.end and entry.blocks == blocks:
+    if common >= end == entry.end and entry.blocks >= blocks:
         return end
-    return min(common // BLOCK_TOKENS * BLOCK_TOKENS, entry.blocks, blocks)
+    return min(cut_before(common), entry.blocks, blocks)

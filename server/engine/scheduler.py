@@ -96,7 +96,7 @@ class Scheduler:
         most = self._batch_tokens - answering
         work: list[Work] = []
         for sequence in sorted(waiting, key=lambda each: self._urgency(each, now_s)):
-            count = _piece(sequence.prefill_left, left, most)
+            count = _piece(sequence.prefill_left, left, most, beside_answers=answering > 0)
             # Pieces of unequal length are passes of their own: a second prompt comes along only as a whole.
             if not count or (work and count < sequence.prefill_left):
                 break
@@ -116,14 +116,14 @@ class Scheduler:
         return sequence.prefill_left - waited_s * self._budget.tokens_per_s
 
 
-def _piece(wanted: int, left: int, most: int) -> int:
+def _piece(wanted: int, left: int, most: int, *, beside_answers: bool) -> int:
     """How much of a prompt's prefill goes into a step that has room for `left`, or at the very most `most`.
 
     All of it where that is little more than is left: a small rest would cost a step of its own. Else whole
-    tiles, and the one token that llama.cpp computes in the pass of the answers.
+    tiles, and beside answers the one token more that llama.cpp computes in their pass.
     """
     if wanted <= min(_STRETCH * left, most):
         return wanted
     left = min(left, most)
-    tiles = (left - 1) // TILE_TOKENS * TILE_TOKENS + 1
-    return tiles if tiles > 1 else left
+    tiles = max(0, left - beside_answers) // TILE_TOKENS * TILE_TOKENS
+    return tiles + beside_answers if tiles else left

@@ -41,7 +41,7 @@ class Slots:
         self._held[sequence.slot] = sequence
         if match and match.available:
             self._restore(match, sequence)
-            sequence.undisturbed = alone
+            sequence.undisturbed = alone or sequence.warming
         self._cache.begin(sequence)
         return True
 

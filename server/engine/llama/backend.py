@@ -1,14 +1,17 @@
 """Loaded weights as a `Backend`."""
 
 import ctypes
+import time
+from collections.abc import Callable, Iterator
 from collections.abc import Sequence as SequenceOf
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import llama_cpp.llama_cpp as llama
 import numpy as np
 
-from server.engine.backend import BackendFault, Batch, Logits, State
+from server.engine.backend import BackendFault, Batch, Interrupted, Logits, State
 from server.engine.llama.batch import BatchBuffers
 from server.engine.llama.blas import use_blas
 from server.engine.llama.loading import ErrorLog, LoadError, load_model
@@ -16,6 +19,9 @@ from server.engine.llama.plan import make_plan
 from server.engine.llama.vocabulary import Vocabulary
 from server.engine.protocol import Load
 from server.engine.speculation import most_outputs
+
+_ABORTED = 2
+_ASK_AGAIN_S = 0.05
 
 _SPLIT_MODES = {
     "none": llama.LLAMA_SPLIT_MODE_NONE,
@@ -52,13 +58,29 @@ class LlamaBackend:
         self.device = f"{plan.device}{', BLAS for prompts' if blas else ''}"
         self.memory = plan.memory
 
-    def decode(self, batch: Batch) -> Logits:
-        """See `Backend.decode`."""
-        status = llama.llama_decode(self._context, self._buffers.fill(batch))
+    def decode(self, batch: Batch, given_up: Callable[[], bool] | None = None) -> Logits:
+        """See `Backend.decode`. llama.cpp breaks off on the CPU only."""
+        with self._abortable(given_up):
+            status = llama.llama_decode(self._context, self._buffers.fill(batch))
+        if status == _ABORTED:
+            raise Interrupted
         if status != 0:
             raise BackendFault(f"llama_decode returned {status}")
         shape = (sum(batch.outputs), self.vocabulary.size)
         return np.ctypeslib.as_array(llama.llama_get_logits(self._context), shape=shape)
+
+    @contextmanager
+    def _abortable(self, given_up: Callable[[], bool] | None) -> Iterator[None]:
+        """Have llama.cpp ask `given_up`, at most every so often: it would after each of its operations."""
+        if given_up is None:
+            yield
+            return
+        callback = llama.ggml_abort_callback(_seldom(given_up))
+        llama.llama_set_abort_callback(self._context, callback, None)
+        try:
+            yield
+        finally:
+            llama.llama_set_abort_callback(self._context, llama.ggml_abort_callback(), None)
 
     def passes(self, rows: SequenceOf[tuple[int, int]]) -> list[int]:
         """See `Backend.passes`; as `llama_batch_allocr::split_equal` cuts a batch of several streams."""
@@ -136,6 +158,20 @@ def _model_params(load: Load) -> llama.llama_model_params:
     params.n_gpu_layers = load.n_gpu_layers if llama.llama_supports_gpu_offload() else 0
     params.split_mode = _SPLIT_MODES[load.split_mode]
     return params
+
+
+def _seldom(question: Callable[[], bool]) -> Callable[[int | None], bool]:
+    asked_s = time.monotonic()
+
+    def ask(_data: int | None) -> bool:
+        nonlocal asked_s
+        now_s = time.monotonic()
+        if now_s - asked_s < _ASK_AGAIN_S:
+            return False
+        asked_s = now_s
+        return question()
+
+    return ask
 
 
 def _run(rows: SequenceOf[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -60,7 +60,7 @@ class FakeBackend:
         self._interruptions = iter(interruptions)
         self._logits: Logits = np.zeros((0, VOCABULARY), np.float32)
 
-    def decode(self, batch: Batch) -> Logits:
+    def decode(self, batch: Batch, given_up: Callable[[], bool] | None = None) -> Logits:
         columns = (batch.tokens, batch.positions, batch.slots, batch.outputs)
         assert {len(column) for column in columns} == {len(batch)}
         assert 0 < len(batch) <= self._budget

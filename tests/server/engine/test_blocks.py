@@ -1,7 +1,10 @@
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.engine.blocks import BLOCK_TOKENS, next_cut, whole_blocks
+from server.engine.blocks import BLOCK_TOKENS, TILE_TOKENS, cut_before, next_cut, whole_blocks
+
+CUTS = [0, TILE_TOKENS, *range(BLOCK_TOKENS, 14 * BLOCK_TOKENS, BLOCK_TOKENS)]
 
 
 def pieces(end: int, start: int = 0) -> list[int]:
@@ -14,19 +17,41 @@ def pieces(end: int, start: int = 0) -> list[int]:
 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.integers(1, 12 * BLOCK_TOKENS))
-def test_a_prefill_is_whole_blocks_and_one_last_piece(end):
+def test_a_prefill_is_two_tiles_and_whole_blocks_and_one_last_piece(end):
     *blocks, last, finish = pieces(end)
     assert finish == end
-    assert [*blocks, last] == [index * BLOCK_TOKENS for index in range(len(blocks) + 1)]
+    assert [*blocks, last] == CUTS[: len(blocks) + 1]
     assert last == whole_blocks(end)
-    assert finish - last < 1.5 * BLOCK_TOKENS
-    assert finish - last >= 0.5 * BLOCK_TOKENS or not blocks
+    assert finish - last < (3 * TILE_TOKENS if last >= BLOCK_TOKENS else 2 * TILE_TOKENS)
+    assert finish - last >= min(TILE_TOKENS, end)
+
+
+@pytest.mark.parametrize(
+    "end, expected",
+    [
+        (64, [0, 64]),
+        (127, [0, 127]),
+        (128, [0, 64, 128]),
+        (191, [0, 64, 191]),
+        (192, [0, 64, 128, 192]),
+        (319, [0, 64, 128, 319]),
+        (320, [0, 64, 128, 256, 320]),
+    ],
+)
+def test_a_cut_leaves_a_tile_behind_it(end, expected):
+    assert pieces(end) == expected
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
-@given(st.integers(1, 12 * BLOCK_TOKENS), st.integers(0, 12))
-def test_the_rest_is_cut_as_if_the_blocks_had_been_computed(end, blocks):
-    start = min(blocks * BLOCK_TOKENS, whole_blocks(end))
+@given(st.integers(0, 12 * BLOCK_TOKENS))
+def test_a_cut_is_after_one_tile_and_after_each_block(tokens):
+    assert cut_before(tokens) == max(cut for cut in CUTS if cut <= tokens)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.integers(1, 12 * BLOCK_TOKENS), st.sampled_from(CUTS))
+def test_the_rest_is_cut_as_if_the_blocks_had_been_computed(end, cut):
+    start = min(cut, whole_blocks(end))
     assert pieces(end, start) == [cut for cut in pieces(end) if cut >= start]
 
 

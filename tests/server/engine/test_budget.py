@@ -53,7 +53,7 @@ def test_it_stays_within_its_bounds(most, steps, answering):
         tokens = allowed(budget, answering)
         assert 0 <= tokens <= max(0, most - answering)
         if answering > 0:
-            assert tokens >= min(64, max(0, most - answering))
+            assert tokens >= min(65, max(0, most - answering))
         assert budget.tokens_per_s > 0
         assert allowed(budget, 0) == most
 
@@ -61,7 +61,7 @@ def test_it_stays_within_its_bounds(most, steps, answering):
 def test_the_slowest_device_still_prefills():
     budget = PrefillBudget(QUICK, target_s=TARGET_S, most_tokens=512)
     follow(budget, lambda tokens: 60.0, steps=40)
-    assert allowed(budget, 1) == 64
+    assert allowed(budget, 1) == 65
 
 
 def test_where_answers_are_slow_prefill_may_take_as_long_again():

@@ -114,3 +114,21 @@ def test_a_message_is_sent_as_one_frame(pair):
     step = Step([Output(1, [5], "stop")], 1, 2, 3, 0.5)
     channel.send(step)
     assert ours.recv(4096) == frame(step)
+
+
+def test_what_is_overheard_is_still_received(pair):
+    ours, channel = pair
+    assert list(channel.overhear()) == []
+    ours.sendall(frame(Cancel(1)) + frame(Cancel(2))[:3])
+    assert list(channel.overhear()) == [Cancel(1)]
+    ours.sendall(frame(Cancel(2))[3:])
+    assert list(channel.overhear()) == [Cancel(1), Cancel(2)]
+    assert list(channel.receive(wait=True)) == [Cancel(1), Cancel(2)]
+    assert list(channel.overhear()) == []
+
+
+def test_overhearing_a_closed_channel_says_so(pair):
+    ours, channel = pair
+    ours.close()
+    with pytest.raises(ChannelClosed):
+        channel.overhear()

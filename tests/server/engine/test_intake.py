@@ -2,7 +2,6 @@ import math
 
 import pytest
 
-from server.engine.blocks import BLOCK_TOKENS
 from server.engine.intake import Intake, Refused
 from server.engine.protocol import Priority, Sampling, Submit, Warm
 from server.grammar.compiler import compile_json_schema
@@ -73,13 +72,28 @@ def test_drafts_need_a_backend_that_can_take_them_back(make_backend, byte_tokeni
     assert (made.lookup is not None) == (speculate and trimmable)
 
 
-@pytest.mark.parametrize("length, blocks", [(129, 1), (256, 1), (257, 2), (300, 2), (CONTEXT, 3)])
-def test_whole_blocks_are_warmed(intake, length, blocks):
+@pytest.mark.parametrize("grammar", [None, "start: /a+/"])
+def test_who_answers_alike_learns_from_those_before(intake, grammar):
+    kinds = [None, "start: /a+/"]
+    untaught = intake.sequence(Submit(1, [1], 5)).lookup.acceptance
+    first = intake.sequence(Submit(2, [1], 5, grammar=grammar))
+    for _ in range(100):
+        first.lookup.learn([1, 2], [3])
+    for kind in kinds:
+        fresh = intake.sequence(Submit(3, [1], 5, grammar=kind)).lookup.acceptance
+        assert fresh < 0.1 if kind == grammar else fresh == untaught
+
+
+@pytest.mark.parametrize(
+    "length, warmed",
+    [(65, 64), (128, 64), (129, 128), (192, 128), (256, 128), (257, 256), (300, 256), (CONTEXT, 384)],
+)
+def test_what_lies_before_the_last_cut_is_warmed(intake, length, warmed):
     made = intake.warm_up(Warm([1] * length), -3)
-    assert (made.id, made.warming, made.prefill_length) == (-3, True, blocks * BLOCK_TOKENS)
+    assert (made.id, made.warming, made.prefill_length) == (-3, True, warmed)
     assert made.shared >= made.prefill_length
 
 
-@pytest.mark.parametrize("length", [0, 1, 128, CONTEXT + 1, 5000])
+@pytest.mark.parametrize("length", [0, 1, 64, CONTEXT + 1, 5000])
 def test_what_cannot_be_warmed_is_left(intake, length):
     assert intake.warm_up(Warm([1] * length), -1) is None

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.engine.blocks import BLOCK_TOKENS, whole_blocks
+from server.engine.blocks import BLOCK_TOKENS, cut_before, whole_blocks
 from server.engine.prefix_cache import Entry, PrefixCache
 from server.engine.protocol import Sampling
 from server.engine.sampler import Sampler
@@ -27,6 +27,13 @@ def sequence(tokens: list[int], *, tenant: str = "", shared: int = 0, cached: in
 def computed(tokens: list[int], *, undisturbed: bool = True, **fields) -> Sequence:
     made = sequence(tokens, cached=len(tokens) - 1, **fields)
     made.undisturbed = undisturbed
+    return made
+
+
+def warmed(length: int, **fields) -> Sequence:
+    """The first `length` tokens of the text, computed for later use alone."""
+    made = computed(TEXT[: length + 1], shared=length + 1, **fields)
+    made.max_tokens = 0
     return made
 
 
@@ -71,7 +78,7 @@ def test_of_another_prompt_whole_blocks_are_taken_by_one_alone_or_every_token(co
     exact, full, off = (PrefixCache(reuse, PLENTY) for reuse in ("exact", "full", "off"))
     for cache in (exact, full, off):
         keep(cache, computed(TEXT[:600]))
-    assert found(exact, asked, alone=True) == common // BLOCK_TOKENS * BLOCK_TOKENS
+    assert found(exact, asked, alone=True) == cut_before(common)
     assert found(exact, asked, alone=False) == every
     for alone in (True, False):
         assert found(full, asked, alone=alone) == every
@@ -151,14 +158,14 @@ def test_what_a_running_prompt_computes_is_there_once_it_has(alone, length):
     cache = PrefixCache("exact", 0)
     running = sequence(TEXT[:600])
     cache.begin(running)
-    match = cache.find(sequence(TEXT[:300] + [OTHER] * 300), alone=alone)
-    assert match is not None
-    assert (match.length, match.available, match.worth_waiting) == (length, 0, True)
-    for running.cached, worth_waiting in ((length - 64, True), (length - 63, False), (length, False)):
-        assert (match.length, match.available) == (length, running.cached)
-        assert match.worth_waiting == worth_waiting
-    running.cached = 599
-    assert (match.length, match.available, match.worth_waiting) == (length, length, False)
+    for running.cached in (0, 63, 64, 128, 192, length - 64, length - 63, length - 1, length, 599):
+        match = cache.find(sequence(TEXT[:300] + [OTHER] * 300), alone=alone)
+        assert match is not None
+        available = min(running.cached, length)
+        if alone and available < length:
+            available = cut_before(available)
+        assert (match.length, match.available) == (length, available)
+        assert match.worth_waiting == (length - available >= 64)
     cache.end(running)
     assert found(cache, TEXT[:300], alone=alone) == 0
 
@@ -214,6 +221,47 @@ def test_what_is_there_is_preferred_though_it_has_less_in_common():
     assert (match.length, match.available, match.worth_waiting) == (256, 256, False)
 
 
+@pytest.mark.parametrize(
+    "common, expected",
+    [
+        (319, (256, 256, False)),
+        (320, (320, 0, True)),
+    ],
+)
+def test_what_is_there_is_preferred_unless_64_tokens_more_will_be(common, expected):
+    cache = PrefixCache("exact", PLENTY)
+    keep(cache, computed(TEXT[:256] + [OTHER] * 300))
+    cache.begin(sequence(TEXT[:common] + [OTHER + 1] * 300))
+    match = cache.find(sequence(TEXT[:600]))
+    assert match is not None
+    assert (match.length, match.available, match.worth_waiting) == expected
+
+
+@EVERY_WAY
+def test_of_those_that_run_the_one_that_is_furthest_is_taken(reuse, alone):
+    cache = PrefixCache(reuse, 0)
+    running = [sequence(TEXT[:600], cached=cached) for cached in (100, 599, 300)]
+    for each in running:
+        cache.begin(each)
+    match = cache.find(sequence(TEXT[:600]), alone=alone)
+    assert match is not None
+    assert (match.entry.sequence, match.length, match.available) == (running[1], 599, 599)
+
+
+@EVERY_WAY
+def test_what_is_warmed_takes_what_it_would_have_computed_whoever_else_runs(reuse, alone):
+    cache = PrefixCache(reuse, PLENTY)
+    keep(cache, computed(TEXT[:400], shared=400))
+    asked = warmed(512)
+    match = cache.find(asked, alone=alone)
+    assert match is not None
+    assert match.length == match.available == (256 if reuse == "exact" else 399)
+    keep(cache, computed(TEXT[:600], shared=600, undisturbed=False))
+    match = cache.find(asked, alone=alone)
+    assert match is not None
+    assert match.length == match.available == (256 if reuse == "exact" else 512)
+
+
 @EVERY_WAY
 def test_tenants_have_in_common_what_operators_wrote(reuse, alone):
     cache = PrefixCache(reuse, PLENTY)
@@ -258,21 +306,83 @@ def test_what_is_kept_again_counts_as_used():
 
 def test_what_is_pinned_stays():
     cache = PrefixCache("exact", 250)
-    keep(cache, computed(TEXT[:257], shared=257), pinned=True)
+    keep(cache, warmed(256), pinned=True)
     for number in range(5):
         keep(cache, computed([number] * 50), size=200)
     for alone in (True, False):
         assert found(cache, TEXT[:600], alone=alone, shared=300) == 256
 
 
-def test_what_was_kept_before_it_is_pinned_stays():
+@pytest.mark.parametrize(
+    "pinned, warming, expected", [(True, True, 256), (True, False, 128), (False, True, 128)]
+)
+def test_of_what_is_pinned_and_warmed_alone_the_last_piece_is_a_block(pinned, warming, expected):
+    cache = PrefixCache("exact", PLENTY)
+    ended = warmed(256) if warming else computed(TEXT[:257], shared=257)
+    assert keep(cache, ended, pinned=pinned) == 256
+    assert found(cache, TEXT[:600], alone=True, shared=300) == expected
+    assert found(cache, TEXT[:600], alone=False, shared=300) == 256
+
+
+def in_parts() -> Sequence:
+    """The first 256 tokens of a longer prompt that was broken off, alone."""
+    return sequence(TEXT[:600], shared=600, cached=256)
+
+
+def whole(*, undisturbed: bool = True) -> Sequence:
+    """A prompt whose prefill is the first 256 tokens."""
+    return computed(TEXT[:257], shared=257, undisturbed=undisturbed)
+
+
+WORTH = [
+    lambda: whole(undisturbed=False),
+    in_parts,
+    whole,
+    lambda: warmed(256),
+]
+
+
+@pytest.mark.parametrize("later", range(len(WORTH)))
+@pytest.mark.parametrize("earlier", range(len(WORTH)))
+def test_of_twins_the_one_that_is_worth_more_stays(earlier, later):
     cache = PrefixCache("exact", 250)
-    keep(cache, sequence(TEXT[:600], shared=600, cached=256))
-    assert keep(cache, computed(TEXT[:257], shared=257), pinned=True) == 0
+    first, second = WORTH[earlier](), WORTH[later]()
+    assert keep(cache, first, pinned=first.warming) == 256
+    (before,) = cache._kept.values()
+    assert keep(cache, second, pinned=second.warming) == (256 if later > earlier else 0)
+    (entry,) = cache._kept.values()
+    assert (entry is before) == (later <= earlier)
+    assert entry.pinned == (first.warming or second.warming)
+    assert (cache.kept_bytes, cache.leaks) == (100, 0)
+    assert found(cache, TEXT[:600], alone=True, shared=600) == (0, 256, 128, 256)[max(earlier, later)]
+    assert found(cache, TEXT[:600], shared=600) == 256
+
+
+@pytest.mark.parametrize("better", [in_parts, whole])
+def test_what_takes_the_place_of_what_is_pinned_is_pinned(better):
+    cache = PrefixCache("exact", 250)
+    keep(cache, warmed(256, undisturbed=False), pinned=True)
+    assert found(cache, TEXT[:600], alone=True, shared=600) == 0
+    assert keep(cache, better()) == 256
+    (entry,) = cache._kept.values()
+    assert entry.pinned
+    for number in range(5):
+        keep(cache, computed([number] * 50), size=200)
+    assert found(cache, TEXT[:600], alone=True, shared=600) >= 128
+    assert (cache.kept_bytes, cache.leaks) == (100, 0)
+
+
+@pytest.mark.parametrize("earlier", [in_parts, whole, lambda: whole(undisturbed=False)])
+def test_what_was_kept_before_it_is_pinned_stays(earlier):
+    cache = PrefixCache("exact", 250)
+    keep(cache, earlier())
+    assert keep(cache, warmed(256), pinned=True) == 256
+    assert keep(cache, warmed(256), pinned=True) == 0
     for number in range(5):
         keep(cache, computed([number] * 50), size=200)
     for alone in (True, False):
         assert found(cache, TEXT[:600], alone=alone, shared=300) == 256
+    assert (cache.kept_bytes, cache.leaks) == (100, 0)
 
 
 def test_what_is_larger_than_all_room_drives_nothing_out():
@@ -289,7 +399,9 @@ def test_what_is_not_worth_it_is_not_kept(capacity, length):
     assert keep(PrefixCache("full", capacity), computed(TEXT[:length])) == 0
 
 
-@pytest.mark.parametrize("cached, expected", [(0, 0), (31, 0), (127, 0), (130, 128), (255, 128), (400, 384)])
+@pytest.mark.parametrize(
+    "cached, expected", [(0, 0), (31, 0), (63, 0), (64, 64), (127, 64), (130, 128), (255, 128), (400, 384)]
+)
 def test_of_a_prompt_that_was_broken_off_one_alone_takes_whole_blocks(cached, expected):
     cache = PrefixCache("exact", PLENTY)
     every = cached if cached >= 32 else 0
@@ -335,8 +447,7 @@ def test_nothing_is_lost_and_nothing_wrong_is_found(reuse, capacity, actions):
             length = BLOCK_TOKENS * (1 + common % 3) + 1
             begun = sequence(text, tenant=tenant, shared=shared)
             if action == "warm":
-                begun = computed(TEXT[:length], shared=length)
-                begun.max_tokens = 0
+                begun = warmed(length - 1)
             running.append(begun)
             cache.begin(begun)
         elif running:
@@ -367,14 +478,22 @@ def advance(running: Sequence, action: str, common: int, tail: int) -> None:
 
 
 def check(cache: PrefixCache, asked: Sequence, reuse: str, *, alone: bool) -> None:
-    """What is found is the most that any entry has, and what one alone may take where it is exact."""
+    """What is found is the most that is there, unless another will have 64 tokens more."""
     match = cache.find(asked, alone=alone)
     if reuse == "off":
         assert match is None
         return
     end, exactly = asked.prefill_length, alone and reuse == "exact"
-    most = max((usable(cache, entry, asked, exactly=exactly) for entry in cache._tree), default=0)
-    assert (match.length if match else 0) == (most if most >= 32 else 0)
+    options = [usable(cache, entry, asked, exactly=exactly) for entry in cache._tree]
+    now = max((available for _, available in options), default=0)
+    later = max((length for length, _ in options), default=0)
+    if later - now >= 64:
+        assert match
+        assert match.worth_waiting
+        assert match.length == later
+    else:
+        assert (match is None) == (now < 32) or (match and match.length >= 32 > now == match.available)
+        assert match is None or (match.available, match.worth_waiting) == (now, False)
     if match:
         assert match.length <= end
         assert 0 <= match.available <= match.length
@@ -383,7 +502,14 @@ def check(cache: PrefixCache, asked: Sequence, reuse: str, *, alone: bool) -> No
         cache.used(match)
 
 
-def usable(cache: PrefixCache, entry: Entry, asked: Sequence, *, exactly: bool) -> int:
+def usable(cache: PrefixCache, entry: Entry, asked: Sequence, *, exactly: bool) -> tuple[int, int]:
+    """What `asked` can take from an entry, in the end and by now."""
+    length = usable_in_the_end(cache, entry, asked, exactly=exactly)
+    available = min(length, entry.computed)
+    return length, cut_before(available) if exactly and available < length else available
+
+
+def usable_in_the_end(cache: PrefixCache, entry: Entry, asked: Sequence, *, exactly: bool) -> int:
     """What `asked` can take from an entry, token by token."""
     end = asked.prefill_length
     pairs = zip(entry.key.tolist(), cache._key(asked, end).tolist(), strict=False)
@@ -395,7 +521,7 @@ def usable(cache: PrefixCache, entry: Entry, asked: Sequence, *, exactly: bool) 
         return 0
     if common == end == entry.end and entry.blocks == whole_blocks(end):
         return end
-    return min(common // BLOCK_TOKENS * BLOCK_TOKENS, entry.blocks, whole_blocks(end))
+    return min(cut_before(common), entry.blocks, whole_blocks(end))
 
 
 def _tokens(key) -> list[int]:

@@ -244,6 +244,17 @@ def test_what_is_warmed_stays_though_it_was_kept_before(make_backend, computed):
     assert ward.leaks == 0
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_is_warmed_is_undisturbed_by_what_it_takes_over(ward, alone):
+    ward.serve(sequence(1, TEXT[:400]), alone=True)
+    made = sequence(-1, TEXT[:513])
+    made.max_tokens = 0
+    assert ward.slots.place(made, alone=alone)
+    assert (made.reused, made.undisturbed) == (256, True)
+    assert ward.backend.held_tokens[made.slot] == TEXT[:256]
+    assert ward.leaks == 0
+
+
 def test_contents_that_are_not_as_said_are_leaks(ward):
     first = different(1)
     ward.begin(first)
@@ -282,7 +293,7 @@ def test_a_slot_holds_what_its_sequence_says(make_backend, reuse, capacity, acti
                 assert placed.reused == placed.cached <= end
                 assert not placed.reused or reuse != "off"
                 if alone and reuse == "exact" and placed.reused != end:
-                    assert placed.reused in range(0, whole_blocks(end) + 1, BLOCK_TOKENS)
+                    assert placed.reused in {0, 64, *range(0, whole_blocks(end) + 1, BLOCK_TOKENS)}
             else:
                 assert running, "there is nobody to wait for"
                 assert (placed.slot, placed.cached) == (-1, 0)

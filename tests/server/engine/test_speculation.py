@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.engine.calibration import StepCost
-from server.engine.lookup import PromptLookup
+from server.engine.lookup import Habit, PromptLookup
 from server.engine.matcher import GrammarFault
 from server.engine.protocol import Sampling
 from server.engine.sampler import Sampler
@@ -26,14 +26,34 @@ CHEAP = linear(1.0, 0.01)
 DEAR = linear(0.01, 1.0)
 
 
-def work(slot: int = 0, *, room: int = 100, acceptance: float = 0.9, tokens: list[int] | None = None) -> Work:
-    """An answer that goes on as it went before."""
+def work(
+    slot: int = 0,
+    *,
+    room: int = 100,
+    acceptance: float = 0.9,
+    tokens: list[int] | None = None,
+    pending: int = 1,
+) -> Work:
+    """An answer that goes on as it went before, with its last `pending` tokens still to be computed."""
     text = PATTERN * 3 if tokens is None else tokens
-    lookup = PromptLookup(text)
+    lookup = PromptLookup(text, Habit())
     lookup._accepted, lookup._drafted = acceptance * 10, 10.0
-    sequence = Sequence(slot, list(text), len(text), room, SAMPLER, lookup=lookup, slot=slot)
-    sequence.cached = len(text) - 1
-    return Work(sequence, 1, samples=True)
+    cached = len(text) - pending
+    sequence = Sequence(slot, list(text), cached + 1, room + pending - 1, SAMPLER, lookup=lookup, slot=slot)
+    sequence.cached = cached
+    return Work(sequence, pending, samples=True)
+
+
+def prefill(slot: int, count: int) -> Work:
+    """A piece of a prompt."""
+    return Work(Sequence(slot, [1] * 200, 200, 100, SAMPLER, slot=slot), count)
+
+
+def crowd(pending: int, others: int) -> list[Work]:
+    """One with so much pending, and others with one token each; none of them repeats itself."""
+    return [
+        work(slot, tokens=list(range(10)), pending=pending if slot == 0 else 1) for slot in range(others + 1)
+    ]
 
 
 def passes(rows: list[tuple[int, int]]) -> list[int]:
@@ -43,9 +63,13 @@ def passes(rows: list[tuple[int, int]]) -> list[int]:
     ]
 
 
-def drafts(*works: Work, cost=CHEAP, outputs: int = 1000, batch: int = 1000):
+def one_pass(rows: list[tuple[int, int]]) -> list[int]:
+    return [sum(count for _, count in rows)]
+
+
+def drafts(*works: Work, cost=CHEAP, outputs: int = 1000, batch: int = 1000, passes=passes):
     backend = SimpleNamespace(max_outputs=outputs, passes=passes)
-    Speculation(backend, cost, batch_tokens=batch).extend(works)
+    Speculation(backend, cost, batch_tokens=batch).shape(works)
     return [each.draft for each in works]
 
 
@@ -85,6 +109,51 @@ def test_nobody_drafts_where_many_answer():
     assert not any(drafts(*(work(slot) for slot in range(33))))
 
 
+def test_where_passes_are_dear_what_is_pending_is_fed_one_by_one():
+    for left in (4, 3, 2, 1):
+        works = crowd(left, others=3)
+        drafts(*works, cost=linear(1.0, 0.0))
+        assert [each.count for each in works] == [1, 1, 1, 1]
+        assert [each.samples for each in works] == [left == 1, True, True, True]
+
+
+@pytest.mark.parametrize(
+    "cost, passes", [(StepCost({1: 0.1, 3: 0.1, 4: 1.0}), passes), (linear(1.0, 0.1), one_pass)]
+)
+def test_where_passes_are_cheap_what_is_pending_is_fed_at_once(cost, passes):
+    works = crowd(4, others=3)
+    drafts(*works, cost=cost, passes=passes)
+    assert [each.count for each in works] == [4, 1, 1, 1]
+    assert all(each.samples for each in works)
+
+
+def test_what_all_have_pending_is_fed_at_once():
+    works = [work(slot, tokens=list(range(10)), pending=4) for slot in range(5)]
+    drafts(*works, cost=linear(1.0, 0.0))
+    assert [(each.count, each.samples) for each in works] == [(4, True)] * 5
+
+
+def test_a_draft_fills_the_width_that_another_has_pending():
+    works = [work(0), *(work(slot, tokens=list(range(10)), pending=3) for slot in (1, 2))]
+    assert drafts(*works) == [PATTERN[:2], [], []]
+    assert [each.count for each in works] == [1, 3, 3]
+
+
+def test_who_has_tokens_left_neither_samples_nor_drafts():
+    works = [work(0, pending=4), *(work(slot, tokens=[slot]) for slot in range(1, 20))]
+    assert not any(drafts(*works))
+    assert (works[0].count, works[0].samples) == (1, False)
+
+
+def test_beside_prefill_nothing_is_drafted_and_prefill_is_left_as_it_is():
+    beside = prefill(1, 65)
+    assert drafts(work(0), beside) == [[], []]
+    assert (beside.count, beside.samples) == (65, False)
+    works = crowd(4, others=3)
+    drafts(*works, prefill(4, 65), cost=linear(1.0, 0.0))
+    assert [(each.count, each.samples) for each in works] == [(1, False), *[(1, True)] * 3]
+
+
 def test_what_does_not_sample_has_no_draft():
     each = work()
     each.samples = False
@@ -115,7 +184,10 @@ def test_a_grammar_that_fails_over_a_draft_ends_no_step():
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(
-    st.lists(st.tuples(st.integers(1, 12), st.floats(0, 1), st.booleans()), max_size=34),
+    st.lists(
+        st.tuples(st.integers(1, 12), st.floats(0, 1), st.booleans(), st.sampled_from([1, 1, 1, 2, 5])),
+        max_size=34,
+    ),
     st.integers(0, 40),
     st.integers(0, 60),
     st.integers(0, 20),
@@ -125,17 +197,22 @@ def test_a_step_never_grows_beyond_what_the_backend_takes(
     requests, spare_rows, spare_tokens, prefilled, cost
 ):
     works = [
-        work(slot, room=room, acceptance=share, tokens=None if repeats else [slot])
-        for slot, (room, share, repeats) in enumerate(requests)
+        work(slot, room=room, acceptance=share, tokens=None if repeats else list(range(9)), pending=pending)
+        for slot, (room, share, repeats, pending) in enumerate(requests)
     ]
-    prefill = [Work(work(99).sequence, prefilled)] if prefilled else []
-    batch = prefilled + len(works) + spare_tokens
-    drafted = drafts(*works, *prefill, cost=cost, outputs=len(works) + spare_rows, batch=batch)[: len(works)]
-    total = sum(map(len, drafted))
-    assert total <= min(spare_rows, spare_tokens)
-    for each, draft in zip(works, drafted, strict=True):
-        assert len(draft) < each.sequence.room
-        assert draft == each.guess[: len(draft)]
+    beside = [prefill(99, prefilled)] if prefilled else []
+    batch = prefilled + sum(each.count for each in works) + spare_tokens
+    drafts(*works, *beside, cost=cost, outputs=len(works) + spare_rows, batch=batch)
+    assert sum(each.count + len(each.draft) for each in [*works, *beside]) <= batch
+    assert sum(each.samples + len(each.draft) for each in works) <= len(works) + spare_rows
+    assert not (prefilled and any(each.draft for each in works))
+    width = max((each.count + len(each.draft) for each in works), default=0)
+    for each in works:
+        assert each.count == min(each.sequence.pending, width)
+        assert each.samples == (each.count == each.sequence.pending)
+        assert each.samples or not each.draft
+        assert len(each.draft) < each.sequence.room
+        assert each.draft == each.guess[: len(each.draft)]
 
 
 @pytest.mark.parametrize("acceptance", [0.0, 1.0])
