@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help serve test check lint types imports format bench e2e FORCE
+.PHONY: help serve test check lint types imports format bench soak e2e FORCE
 
 PIP := -m pip --disable-pip-version-check --no-input
 BIN := .venv/bin
@@ -43,6 +43,9 @@ format: .venv/.dev ## Mend what `make lint` can mend itself
 
 bench: ## Say how to measure a running server
 	@echo 'Start a server (make serve), then in another terminal: $(BIN)/python bench/serving.py --help'
+
+soak: .venv/.dev ## Half an hour of everything at random: nothing may break, leak or hang
+	$(BIN)/python tests/soak/soak.py
 
 e2e: .venv-e2e/.installed ## Chart, Dockerfile and shell scripts against their own checkers
 	PATH="$(CURDIR)/.venv-e2e/bin:$$PATH" deploy/check.sh
