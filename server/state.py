@@ -92,13 +92,17 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
 async def _start(
     settings: Settings, path: Path, database: Database, engine: EngineSupervisor, privacy: PrivacyPolicy
 ) -> tuple[LoadedWeights, str | None]:
+    failure: StartupError | None = None
     try:
         async with asyncio.TaskGroup() as group:
             weights = group.create_task(_load(path, engine))
             group.create_task(privacy.start())
             first_key = group.create_task(_open_database(settings, database))
     except* (StartupError, PrivacyUnavailable) as errors:
-        raise StartupError(_first_message(errors)) from None
+        failure = StartupError(_first_message(errors))
+    # Not within except*: from there Python 3.11.2, which is Debian 12's, raises it wrapped in a group.
+    if failure is not None:
+        raise failure
     return weights.result(), first_key.result()
 
 

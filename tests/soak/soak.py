@@ -25,6 +25,7 @@ KEY = "the-soak-test-s-own-key"
 START_S = 120
 IDLE_S = 120
 GROWTH = 1.3
+ERROR = re.compile(r'"level": ?"error"')
 READY = re.compile(r"is ready at (http://\S+)")
 ZERO = {
     "leaks": "infirmary_engine_leaks",
@@ -165,7 +166,7 @@ def main(minutes: float, clients: int, seed: int, sequences: int, queue: int) ->
     with running_server(sequences, queue) as server:
         found = asyncio.run(soak(server, minutes * 60, clients, seed))
         figures = judge(found, server.wait_idle(), server.memory())
-        figures["errors_logged"] = server.log.read_text().count('"level": "error"')
+        figures["errors_logged"] = len(ERROR.findall(server.log.read_text()))
         if figures["violated"]:
             click.echo(server.log.read_text()[-3000:], err=True)
     click.echo(json.dumps(figures))
