@@ -87,7 +87,8 @@ class PrefixCache:
             tokens = common - (common > sequence.shared)
             if tokens < _WORTHWHILE_TOKENS or (now and tokens <= now.available):
                 break
-            for match in (_match(each, tokens, sequence.prefill_length, exact=exact) for each in entries):
+            others = (each for each in entries if each.sequence is not sequence)
+            for match in (_match(each, tokens, sequence.prefill_length, exact=exact) for each in others):
                 now = match if now is None or match.available > now.available else now
                 if later is None or (match.length, match.available) > (later.length, later.available):
                     later = match

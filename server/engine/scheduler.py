@@ -47,6 +47,7 @@ class Scheduler:
     def schedule(self, now_s: float) -> list[Work]:
         """The next step, in the order of the slots; its tokens are at most `batch_tokens`."""
         self._admit(now_s)
+        self._slots.look_again()
         self._slots.close_gaps()
         work = self._answers()
         answering = sum(each.count for each in work)

@@ -45,6 +45,16 @@ class Slots:
         self._cache.begin(sequence)
         return True
 
+    def look_again(self) -> None:
+        """Let prompts that came alone, and are no longer, take over what they might not take then."""
+        for sequence in self:
+            if len(self) > 1 and sequence.undisturbed and sequence.prefill_left and not sequence.warming:
+                match = self._cache.find(sequence)
+                if match and match.available > sequence.cached:
+                    self._backend.clear(sequence.slot)
+                    self._restore(match, sequence)
+                    sequence.undisturbed = False
+
     def release(self, sequence: Sequence, *, pinned: bool = False) -> None:
         """Take the slot back, keeping of its contents what others may need."""
         length = self._cache.wants(sequence, pinned=pinned)

@@ -317,3 +317,19 @@ def test_a_slot_holds_what_its_sequence_says(make_backend, reuse, capacity, acti
             assert ward.backend.held_tokens[each.slot] == each.tokens[: each.cached]
         assert ward.leaks == 0
         assert ward.cache.kept_bytes <= capacity
+
+
+def test_who_is_no_longer_alone_takes_over_what_was_computed_beside_others(ward):
+    crowded = sequence(1, TEXT[:400])
+    crowded.undisturbed = False
+    ward.serve(crowded)
+    lone = sequence(2, TEXT[:400])
+    assert ward.slots.place(lone, alone=True)
+    assert lone.cached == 0
+    ward.slots.look_again()
+    assert lone.cached == 0, "it is still alone"
+
+    assert ward.slots.place(sequence(3, [OTHER] * 300), alone=False)
+    ward.slots.look_again()
+    assert lone.cached == 399
+    assert not lone.undisturbed
