@@ -8,6 +8,8 @@ from server.engine.backend import Backend, Batch
 
 _ROWS = (1, 2, 4, 8)
 _REPEATS = 3
+_DEPTH = 256
+_PIECE = 64
 
 
 class StepCost:
@@ -28,16 +30,29 @@ class StepCost:
 
 
 def calibrate(backend: Backend) -> StepCost:
-    """Time passes of a few sizes, the quickest of each; leaves every slot empty."""
-    _step_s(backend, _ROWS[-1])  # the first step makes the graphs
-    return StepCost({size: min(_step_s(backend, size) for _ in range(_REPEATS)) for size in _ROWS})
-
-
-def _step_s(backend: Backend, count: int) -> float:
-    batch = Batch()
-    batch.extend(0, 0, [0] * count, outputs=min(count, backend.max_outputs))
-    started_s = time.perf_counter()
-    backend.decode(batch)
-    elapsed_s = time.perf_counter() - started_s
+    """Time passes of a few sizes behind a prompt, the quickest of each; leaves every slot empty."""
+    # Without a prompt there is no attention to pay, which can be a third of what a token costs.
+    depth = min(_DEPTH, backend.context_tokens // 2) if backend.trimmable else 0
+    for start in range(0, depth, _PIECE):
+        _decode(backend, start, min(_PIECE, depth - start), outputs=0)
+    _step_s(backend, depth, _ROWS[-1])  # the first step makes the graphs
+    cost = {size: min(_step_s(backend, depth, size) for _ in range(_REPEATS)) for size in _ROWS}
     backend.clear(0)
+    return StepCost(cost)
+
+
+def _step_s(backend: Backend, depth: int, count: int) -> float:
+    started_s = time.perf_counter()
+    _decode(backend, depth, count, outputs=min(count, backend.max_outputs))
+    elapsed_s = time.perf_counter() - started_s
+    if depth:
+        backend.trim(0, depth)
+    else:
+        backend.clear(0)
     return elapsed_s
+
+
+def _decode(backend: Backend, start: int, count: int, *, outputs: int) -> None:
+    batch = Batch()
+    batch.extend(0, start, [0] * count, outputs=outputs)
+    backend.decode(batch)

@@ -1,5 +1,6 @@
 """The width of a step: how many tokens each answer brings along, drafts included."""
 
+from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
 
 from server.engine.backend import Backend
@@ -11,6 +12,7 @@ from server.engine.sequence import Sequence
 MOST_DRAFTED = 8
 _MOST_ANSWERING = 32
 _MOST_CERTAIN = 0.99
+_MARGIN = 1.25
 _MOST_DRAFT_ROWS = 64
 
 
@@ -40,7 +42,7 @@ class Speculation:
         for each in answering:
             each.guess = _guess(each.sequence) if each.samples else []
         drafting = len(answering) == len(work) <= _MOST_ANSWERING
-        width = self._best_width(answering, drafting=drafting)
+        width, drafting = self._best_width(answering, drafting=drafting)
         left = self._batch_tokens - sum(min(each.count, width) for each in answering)
         spare = self._backend.max_outputs - len(answering)
         for each in answering:
@@ -51,9 +53,22 @@ class Speculation:
                 left -= len(each.draft)
                 spare -= len(each.draft)
 
-    def _best_width(self, answering: SequenceOf[Work], *, drafting: bool) -> int:
-        longest = max(each.count + len(each.guess) * drafting for each in answering)
-        return max(range(1, longest + 1), key=lambda width: self._rate(answering, width, drafting=drafting))
+    def _best_width(self, answering: SequenceOf[Work], *, drafting: bool) -> tuple[int, bool]:
+        """The width of the best rate, and whether it drafts: a guess must promise more by a margin."""
+        pending = max(each.count for each in answering)
+        width, rate = self._best(answering, range(1, pending + 1), drafting=False)
+        if not drafting:
+            return width, False
+        longest = max(each.count + len(each.guess) for each in answering)
+        drafted, better = self._best(answering, range(1, longest + 1), drafting=True)
+        return (drafted, True) if better > _MARGIN * rate else (width, False)
+
+    def _best(
+        self, answering: SequenceOf[Work], widths: Iterable[int], *, drafting: bool
+    ) -> tuple[int, float]:
+        rates = {width: self._rate(answering, width, drafting=drafting) for width in widths}
+        best = max(rates, key=rates.__getitem__)
+        return best, rates[best]
 
     def _rate(self, answering: SequenceOf[Work], width: int, *, drafting: bool) -> float:
         """Tokens a second of a step of this width; a draft counts as far as it is likely to be right."""
