@@ -1,6 +1,6 @@
 // Included before ggml-blas.cpp: splits each of its products over libgomp's threads, on which ggml's other operations
-// run too, and has OpenBLAS compute each part on the one that asks. OpenBLAS's own threads wait for each other by
-// sched_yield, which stalls them as soon as another process wants a core (docs/decisions/0007).
+// run too, and has OpenBLAS compute each part on the one that asks. OpenBLAS's own threads were seen to
+// stall as soon as other processes want the cores (docs/decisions/0007).
 #pragma once
 
 #include <cblas.h>
