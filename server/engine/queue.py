@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from server.engine.protocol import Priority
 from server.engine.sequence import Sequence
 
 
@@ -67,14 +66,6 @@ class FairQueue:
         heapq.heapify(heap)
         while heap:
             yield heapq.heappop(heap)[3].sequence
-
-    def tokens(self) -> int:
-        """Prompt tokens that wait."""
-        return sum(place.sequence.prompt_length for place in self._places.values())
-
-    def waiting(self, priority: Priority) -> int:
-        """Requests of a class that wait."""
-        return sum(place.sequence.priority == priority for place in self._places.values())
 
     def _rank(self, place: _Place, now_s: float) -> int:
         since_s = max(place.sequence.submitted_s, self._served.get(place.sequence.tenant, -math.inf))

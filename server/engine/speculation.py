@@ -13,6 +13,7 @@ MOST_DRAFTED = 8
 _MOST_ANSWERING = 32
 _MOST_CERTAIN = 0.99
 _MARGIN = 1.25
+_MOST_WEIGHED = 16
 _MOST_DRAFT_ROWS = 64
 
 
@@ -56,11 +57,11 @@ class Speculation:
     def _best_width(self, answering: SequenceOf[Work], *, drafting: bool) -> tuple[int, bool]:
         """The width of the best rate, and whether it drafts: a guess must promise more by a margin."""
         pending = max(each.count for each in answering)
-        width, rate = self._best(answering, range(1, pending + 1), drafting=False)
+        width, rate = self._best(answering, _widths(pending), drafting=False)
         if not drafting:
             return width, False
         longest = max(each.count + len(each.guess) for each in answering)
-        drafted, better = self._best(answering, range(1, longest + 1), drafting=True)
+        drafted, better = self._best(answering, _widths(longest), drafting=True)
         return (drafted, True) if better > _MARGIN * rate else (width, False)
 
     def _best(
@@ -79,6 +80,11 @@ class Speculation:
             rows.append((each.sequence.slot, pending + drafted))
             tokens += pending + _expected(each.sequence, drafted)
         return tokens / sum(map(self._cost.seconds, self._backend.passes(rows)))
+
+
+def _widths(longest: int) -> list[int]:
+    """Widths to weigh: each small one, and all at once, since a grammar may force hundreds of tokens."""
+    return [*range(1, min(longest, _MOST_WEIGHED) + 1), *([longest] if longest > _MOST_WEIGHED else [])]
 
 
 def _guess(sequence: Sequence) -> list[int]:

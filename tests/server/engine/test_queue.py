@@ -145,12 +145,6 @@ def test_a_request_can_be_taken_out_once():
     assert not len(waiting)
 
 
-def test_what_waits_is_counted():
-    waiting = queue(sequence(1, tokens=5), sequence(2, tokens=7), sequence(3, priority=Priority.BULK))
-    assert waiting.tokens() == 22
-    assert [waiting.waiting(priority) for priority in Priority] == [0, 2, 1]
-
-
 def test_tenants_who_ask_no_more_are_forgotten():
     waiting = queue()
     for number in range(1000):
