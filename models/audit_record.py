@@ -63,9 +63,9 @@ class AuditRecord(Base):
     duration_s: Mapped[float | None] = mapped_column(Double)
 
 
-async def append(session: AsyncSession, record: AuditRecord) -> None:
-    """Insert one row. Raises IntegrityError when the request already has a row of this kind."""
-    session.add(record)
+async def append(session: AsyncSession, records: Sequence[AuditRecord]) -> None:
+    """Insert rows, in this order. Raises IntegrityError when a request already has a row of this kind."""
+    session.add_all(records)
     await session.flush()
 
 

@@ -125,16 +125,22 @@ class EngineLoop:
             self._budget.observe(prefilled=prefilled, answering=answering, step_s=step_s)
 
     def _patience(self, work: list[Work]) -> Callable[[], bool] | None:
-        """Whether nobody waits any more for a step, where it is one prompt's alone: that may take long."""
+        """Whether a step, which is one prompt's alone and may take long, is no longer worth its time.
+
+        That is where nobody waits for it any more, or where it would find the same, computed already, as
+        soon as others are beside it.
+        """
         if len(work) > 1 or not work[0].sequence.prefill_left or not self._trimmable:
             return None
         cancel = Cancel(work[0].sequence.id)
+        spared_by_others = self._slots.has_beside_others(work[0].sequence, work[0].count)
 
         def given_up() -> bool:
             try:
-                return cancel in self._channel.overhear()
+                heard = self._channel.overhear()
             except ChannelClosed:
                 return True
+            return cancel in heard or (spared_by_others and any(isinstance(each, Submit) for each in heard))
 
         return given_up
 

@@ -8,7 +8,7 @@ from server.engine.sequence import Sequence
 
 
 class Slots:
-    """The running sequences, in slots without gaps: llama.cpp computes neighbouring KV streams together."""
+    """The running sequences, in neighbouring slots: llama.cpp computes the KV streams of these together."""
 
     def __init__(self, backend: Backend, cache: PrefixCache) -> None:
         self._backend = backend
@@ -37,7 +37,7 @@ class Slots:
         if match and match.worth_waiting:
             _hurry(match, sequence)
             return False
-        sequence.slot = self._held.index(None)
+        sequence.slot = self._vacancy()
         self._held[sequence.slot] = sequence
         if match and match.available:
             self._restore(match, sequence)
@@ -47,13 +47,24 @@ class Slots:
 
     def look_again(self) -> None:
         """Let prompts that came alone, and are no longer, take over what they might not take then."""
-        for sequence in self:
-            if len(self) > 1 and sequence.undisturbed and sequence.prefill_left and not sequence.warming:
-                match = self._cache.find(sequence)
-                if match and match.available > sequence.cached:
-                    self._backend.clear(sequence.slot)
-                    self._restore(match, sequence)
-                    sequence.undisturbed = False
+        for sequence in self if len(self) > 1 else ():
+            match = self._beside_others(sequence)
+            if match:
+                self._backend.clear(sequence.slot)
+                self._restore(match, sequence)
+                sequence.undisturbed = False
+
+    def has_beside_others(self, sequence: Sequence, count: int) -> bool:
+        """Whether `sequence`, were it not alone, would not have to compute its next `count` tokens."""
+        match = self._beside_others(sequence)
+        return match is not None and match.available >= sequence.cached + count
+
+    def _beside_others(self, sequence: Sequence) -> Match | None:
+        """What a prompt that came alone, and has kept to what may be taken then, finds beside others."""
+        if not sequence.undisturbed or not sequence.prefill_left or sequence.warming:
+            return None
+        match = self._cache.find(sequence)
+        return match if match and match.available > sequence.cached else None
 
     def release(self, sequence: Sequence, *, pinned: bool = False) -> None:
         """Take the slot back, keeping of its contents what others may need."""
@@ -65,13 +76,19 @@ class Slots:
         self._vacate(sequence.slot)
 
     def close_gaps(self) -> None:
-        """Move the last sequences into the slots that ended ones left."""
-        while (gap := self._held.index(None) if self.free else len(self._held)) < len(self):
-            last = next(each for each in reversed(self._held) if each is not None)
-            if last.cached:
-                self._backend.copy(last.slot, gap, last.cached)
-            self._vacate(last.slot)
-            last.slot, self._held[gap] = gap, last
+        """Bring the sequences together again where others ended between them; as few move as possible."""
+        slots = [each.slot for each in self]
+        if not slots or slots[-1] - slots[0] < len(slots):
+            return
+        starts = range(len(self._held) - len(slots) + 1)
+        run = max(
+            (range(start, start + len(slots)) for start in starts),
+            key=lambda run: sum(slot in run for slot in slots),
+        )
+        gaps = (slot for slot in run if self._held[slot] is None)
+        strays = [each for each in self if each.slot not in run]
+        for sequence, gap in zip(strays, gaps, strict=True):
+            self._move(sequence, gap)
 
     def take_reused(self) -> int:
         """Tokens that were found computed already since this was last asked."""
@@ -93,6 +110,18 @@ class Slots:
         sequence.cached = sequence.reused = length
         self._reused += length
         self._cache.used(match)
+
+    def _vacancy(self) -> int:
+        """The free slot that is nearest to those held."""
+        held = [each.slot for each in self]
+        free = (slot for slot, holder in enumerate(self._held) if holder is None)
+        return min(free, key=lambda slot: min((abs(slot - each) for each in held), default=slot))
+
+    def _move(self, sequence: Sequence, slot: int) -> None:
+        if sequence.cached:
+            self._backend.copy(sequence.slot, slot, sequence.cached)
+        self._vacate(sequence.slot)
+        sequence.slot, self._held[slot] = slot, sequence
 
     def _vacate(self, slot: int) -> None:
         self._backend.clear(slot)

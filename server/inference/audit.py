@@ -7,8 +7,9 @@ note or an answer comes here.
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,6 +17,7 @@ from models import audit_record
 from models.audit_record import AuditKind, AuditRecord, Outcome
 from models.database import Database
 from server.errors import AuditUnavailable
+from server.inference.group_commit import GroupCommit
 
 _LIMIT_S = 10.0
 _logger = logging.getLogger(__name__)
@@ -46,7 +48,7 @@ class AuditTrail:
 
 
 class Auditor:
-    """Writes the two rows, each in a short transaction of its own task.
+    """Writes the two rows, with those of other requests that come at the same time.
 
     A caller that is cancelled while it waits (its client left) stops waiting and the row is written all the
     same, so `await auditor.end(...)` is safe in a `finally`. Await `drain` before disposing of the database.
@@ -55,7 +57,7 @@ class Auditor:
     def __init__(self, database: Database, *, limit_s: float = _LIMIT_S) -> None:
         self._database = database
         self._limit_s = limit_s
-        self._writes: set[asyncio.Task[None]] = set()
+        self._commits = GroupCommit(self._append, limit_s=limit_s)
 
     async def begin(self, subject: AuditSubject, *, request_id: str | None = None) -> AuditTrail:
         """Commit the begin of a request; without a `request_id` one is made.
@@ -97,36 +99,23 @@ class Auditor:
 
     async def drain(self) -> None:
         """Wait, no longer than the limit, for rows whose callers have gone."""
-        if self._writes:
-            await asyncio.wait(self._writes, timeout=self._limit_s)
+        await self._commits.drain()
 
     async def _write(self, record: AuditRecord) -> None:
-        """Wait for the row. `asyncio.wait` leaves the task alone when its own caller is cancelled.
-
-        The limit is held here and in the task: a driver may itself hang while it is being cancelled.
-        """
-        task = asyncio.create_task(self._append(record), name=f"audit-{record.kind}")
-        self._writes.add(task)
-        task.add_done_callback(self._finished)
-        done, _ = await asyncio.wait({task}, timeout=self._limit_s)
+        """Wait for the row. `asyncio.wait` leaves it to be written when its own caller is cancelled."""
+        committed = self._commits.submit(record)
+        committed.add_done_callback(partial(_report, record))
+        done, _ = await asyncio.wait({committed}, timeout=self._limit_s)
         if not done:
-            task.cancel()
+            committed.cancel()
             _logger.error("audit record not committed in time", extra=_names(record))
             raise AuditUnavailable("the request cannot be recorded: the database does not answer in time")
-        task.result()
+        if committed.exception():
+            raise AuditUnavailable("the request cannot be recorded") from committed.exception()
 
-    async def _append(self, record: AuditRecord) -> None:
-        try:
-            async with asyncio.timeout(self._limit_s), self._database.transaction() as session:
-                await audit_record.append(session, record)
-        except Exception as error:
-            _logger.exception("audit record lost", extra=_names(record))
-            raise AuditUnavailable("the request cannot be recorded") from error
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._writes.discard(task)
-        if not task.cancelled():
-            task.exception()  # was logged; a caller that has gone would leave it for asyncio to complain of
+    async def _append(self, records: Sequence[AuditRecord]) -> None:
+        async with self._database.transaction() as session:
+            await audit_record.append(session, records)
 
 
 def new_request_id() -> str:
@@ -136,6 +125,11 @@ def new_request_id() -> str:
 
 def _record(trail: AuditTrail, kind: AuditKind, **ending: Any) -> AuditRecord:
     return AuditRecord(request_id=trail.request_id, kind=kind, **vars(trail.subject), **ending)
+
+
+def _report(record: AuditRecord, committed: asyncio.Future[None]) -> None:
+    if not committed.cancelled() and (error := committed.exception()):
+        _logger.error("audit record lost", extra=_names(record), exc_info=error)
 
 
 def _names(record: AuditRecord) -> dict[str, str]:

@@ -32,7 +32,7 @@ def record(key_id: UUID, kind: AuditKind, **fields: object) -> AuditRecord:
 async def append(database: Database, *records: AuditRecord) -> None:
     async with database.transaction() as session:
         for each in records:
-            await audit_record.append(session, each)
+            await audit_record.append(session, [each])
 
 
 async def test_the_rows_of_a_request(database: Database, key_id: UUID) -> None:

@@ -21,7 +21,8 @@ from server.engine.protocol import Load
 from server.engine.speculation import most_outputs
 
 _ABORTED = 2
-_ASK_AGAIN_S = 0.05
+_SCRATCH_BYTES = 64 << 20
+_ASK_AGAIN_S = 0.01
 
 _SPLIT_MODES = {
     "none": llama.LLAMA_SPLIT_MODE_NONE,
@@ -54,6 +55,7 @@ class LlamaBackend:
         self._unified = load.kv_layout == "unified"
         self._context = self._make_context(load)
         self._memory = llama.llama_get_memory(self._context)
+        self._scratch = np.empty(_SCRATCH_BYTES, np.uint8)
         self._buffers = BatchBuffers(load.policy.batch_tokens)
         self.device = f"{plan.device}{', BLAS for prompts' if blas else ''}"
         self.memory = plan.memory
@@ -118,21 +120,25 @@ class LlamaBackend:
         if self._unified:
             llama.llama_memory_seq_cp(self._memory, source, target, 0, length)
         else:
-            self.load(target, self.save(source))
+            self.load(target, self._read(source, self._scratch))
             self.trim(target, length)
 
     def save(self, slot: int) -> State:
         """See `Backend.save`."""
-        size = llama.llama_state_seq_get_size(self._context, slot)
-        state = np.empty(size, np.uint8)
-        if llama.llama_state_seq_get_data(self._context, _bytes_of(state), size, slot) != size:
-            raise BackendFault("llama.cpp cannot save a sequence")
-        return state
+        return self._read(slot, None)
 
     def load(self, slot: int, state: State) -> None:
         """See `Backend.load`."""
         if llama.llama_state_seq_set_data(self._context, _bytes_of(state), state.size, slot) != state.size:
             raise BackendFault("llama.cpp cannot restore a sequence")
+
+    def _read(self, slot: int, scratch: State | None) -> State:
+        """What `slot` holds; in `scratch`, where it fits: memory that is new is slower than the copying."""
+        size = llama.llama_state_seq_get_size(self._context, slot)
+        state = np.empty(size, np.uint8) if scratch is None or size > scratch.size else scratch[:size]
+        if llama.llama_state_seq_get_data(self._context, _bytes_of(state), size, slot) != size:
+            raise BackendFault("llama.cpp cannot save a sequence")
+        return state
 
     def _make_context(self, load: Load) -> int:
         params = llama.llama_context_default_params()

@@ -29,7 +29,8 @@ class FakeBackend:
     """Deterministic weights that hold the loop to the contract of `Backend`.
 
     With a `memory` of a few tokens the text goes round in circles. `interruptions` says of each step after
-    how many of its tokens it is broken off, if at all. `computed_in` has for each output how many tokens of
+    how many of its tokens it is broken off, if at all; `meanwhile` is called once, in the middle of a step
+    that may be given up. `computed_in` has for each output how many tokens of
     its sequence went together with each that it rests on: what rounding depends on.
     """
 
@@ -55,6 +56,7 @@ class FakeBackend:
         self.computed_in: list[list[int]] = []
         self.rows = 0
         self.prefilled = 0
+        self.meanwhile: Callable[[], None] | None = None
         self._budget = budget
         self._memory = memory
         self._interruptions = iter(interruptions)
@@ -66,6 +68,8 @@ class FakeBackend:
         assert 0 < len(batch) <= self._budget
         assert sum(batch.outputs) <= self.max_outputs
         assert batch.slots == sorted(batch.slots)
+        if self._is_given_up(given_up):
+            raise Interrupted
         rows = []
         pieces = Counter(batch.slots)
         broken_off = next(self._interruptions, None)
@@ -116,6 +120,13 @@ class FakeBackend:
     def load(self, slot: int, state: State) -> None:
         assert not self.held_tokens[slot]
         self.held_tokens[slot], self.held_pieces[slot] = state.view(np.int16).tolist()
+
+    def _is_given_up(self, given_up: Callable[[], bool] | None) -> bool:
+        if given_up is None or self.meanwhile is None:
+            return False
+        meanwhile, self.meanwhile = self.meanwhile, None
+        meanwhile()
+        return given_up()
 
     def _row(self, tokens: list[int]) -> Logits:
         state = zlib.crc32(np.array(tokens[-self._memory :] if self._memory else tokens, np.int32).tobytes())

@@ -234,6 +234,27 @@ def test_a_step_that_is_broken_off_is_taken_again(make_engine):
     assert broken.steps[-1].leaks == 0
 
 
+@pytest.mark.parametrize(
+    "second, kept, computed",
+    [
+        pytest.param([7] * 20, BASE[:250], 1 + 19, id="spared"),
+        pytest.param([7] * 20, BASE[:50], 250 + 19, id="not spared"),
+    ],
+)
+def test_a_lone_prompt_is_not_computed_to_its_end_where_company_spares_it(
+    make_engine, second, kept, computed
+):
+    engine = make_engine(slots=3, budget=512, context=LONG)
+    engine.serve(Submit(1, kept, 4), Submit(2, [9] * 40, 4))  # beside another: not for who is alone
+    before = engine.backend.prefilled
+    engine.send(Submit(3, BASE[:250], 1))
+    engine.backend.meanwhile = lambda: engine.send(Submit(4, second, 1))
+    engine.finish()
+    assert {each.id for each in engine.answers()} == {1, 2, 3, 4}
+    assert engine.backend.prefilled - before - 1 == computed
+    assert engine.steps[-1].leaks == 0
+
+
 def test_weights_that_cannot_take_back_share_and_guess_nothing(make_engine):
     engine = make_engine(budget=64, context=LONG, memory=1, trimmable=False)
     for number in (1, 2):

@@ -145,7 +145,7 @@ def test_a_step_goes_by_slots_and_leaves_no_gap(make_ward):
     ward.end(second)
     ward.add(4, 1)
     assert ward.step() == [(4, 1), (3, 1)]
-    assert [each.slot for each in ward.slots] == [0, 1]
+    assert [each.slot for each in ward.slots] == [1, 2]
 
 
 def test_a_freed_slot_goes_to_the_next_in_line(make_ward):

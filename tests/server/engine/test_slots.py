@@ -78,16 +78,39 @@ def test_the_lowest_free_slot_is_taken(ward):
     assert [each.id for each in ward.slots] == [0, 9, 2]
 
 
-def test_the_last_moves_into_a_gap_with_all_it_holds(ward):
+@pytest.mark.parametrize(
+    "ended, expected",
+    [
+        ([0, 1], [2, 3]),
+        ([3], [0, 1, 2]),
+        ([1], [3, 0, 2]),
+        ([2], [0, 1, 3]),
+        ([0, 2], [3, 1]),
+        ([1, 2], [0, 3]),
+    ],
+)
+def test_those_who_stay_come_together_and_few_move(ward, ended, expected):
     running = [different(number) for number in range(4)]
     ward.begin(*running)
-    for each in (running[0], running[2]):
-        ward.slots.release(each)
+    for each in ended:
+        ward.slots.release(running[each])
     ward.slots.close_gaps()
 
-    assert [(each.id, each.slot) for each in ward.slots] == [(3, 0), (1, 1)]
-    assert ward.backend.held_tokens[:2] == [[3] * 50, [1] * 50]
+    held = {each.slot: each.id for each in ward.slots}
+    assert sorted(held.values()) == sorted(expected)
+    assert max(held) - min(held) == len(held) - 1
+    assert sum(running[each].slot != each for each in expected) <= 1
+    assert all(ward.backend.held_tokens[slot] == [number] * 50 for slot, number in held.items())
     assert ward.leaks == 0
+
+
+def test_who_comes_next_is_beside_those_who_run(ward):
+    running = [different(number) for number in range(4)]
+    ward.begin(*running)
+    for each in running[:3]:
+        ward.slots.release(each)
+    ward.begin(different(9))
+    assert [(each.id, each.slot) for each in ward.slots] == [(9, 2), (3, 3)]
 
 
 def test_what_is_being_computed_is_waited_for(ward):
