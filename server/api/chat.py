@@ -11,6 +11,7 @@ from server.api.urgency import PRIORITY_HEADER, Asked, AskedUrgency
 from server.auth import Scope
 from server.engine.protocol import Priority, Sampling
 from server.errors import InvalidGrammar, InvalidRequest
+from server.grammar.code_systems import CodeSystems
 from server.grammar.compiler import ANY_OBJECT
 from server.inference.constraint import Constraint, SchemaConstraint
 from server.inference.request import GenerationRequest, Message, Urgency
@@ -27,8 +28,10 @@ async def create_chat_completion(
     request: Request, body: ChatCompletionRequest, headers: AskedUrgency
 ) -> Response:
     """Answer a conversation, at once or as a stream of server-sent events."""
-    asked = _generation_request(body, request.state.request_id, _urgency(body, headers))
-    opening = services_of(request).inference.generate(asked, principal_of(request))
+    services = services_of(request)
+    constraint = _constraint(body, services.code_systems)
+    asked = _generation_request(body, request.state.request_id, _urgency(body, headers), constraint)
+    opening = services.inference.generate(asked, principal_of(request))
     completion = Completion(PATH, scored=bool(body.logprobs), include_usage=_wants_usage(body))
     work = completion.stream(opening) if body.stream else completion.whole(opening)
     try:
@@ -48,7 +51,9 @@ def _urgency(body: ChatCompletionRequest, headers: Asked) -> Urgency:
     return headers.urgency(default if tier is None else tier)
 
 
-def _generation_request(body: ChatCompletionRequest, request_id: str, urgency: Urgency) -> GenerationRequest:
+def _generation_request(
+    body: ChatCompletionRequest, request_id: str, urgency: Urgency, constraint: Constraint | None
+) -> GenerationRequest:
     messages = tuple(
         Message("system" if each.role == "developer" else each.role, each.text) for each in body.messages
     )
@@ -61,7 +66,7 @@ def _generation_request(body: ChatCompletionRequest, request_id: str, urgency: U
         answers=body.n or 1,
         max_tokens=body.answer_tokens,
         stop=body.stop_strings,
-        constraint=_constraint(body),
+        constraint=constraint,
         urgency=urgency,
     )
 
@@ -81,11 +86,11 @@ def _sampling(body: ChatCompletionRequest) -> Sampling:
     )
 
 
-def _constraint(body: ChatCompletionRequest) -> Constraint | None:
+def _constraint(body: ChatCompletionRequest, systems: CodeSystems) -> Constraint | None:
     if isinstance(body.response_format, JsonSchemaFormat):
-        return SchemaConstraint(body.response_format.json_schema.json_schema)
+        return SchemaConstraint(body.response_format.json_schema.json_schema, systems)
     if isinstance(body.response_format, JsonObjectFormat):
-        return SchemaConstraint(ANY_OBJECT)
+        return SchemaConstraint(ANY_OBJECT, systems)
     return None
 
 

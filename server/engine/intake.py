@@ -6,6 +6,7 @@ from llguidance import LLTokenizer
 
 from server.engine.backend import Backend
 from server.engine.blocks import cut_before
+from server.engine.code_sets import CodeSets, CodeSetUnready, UnknownCodeSet
 from server.engine.lookup import Habit, PromptLookup
 from server.engine.matcher import GrammarFault, Grammars
 from server.engine.protocol import FinishReason, Output, Priority, Sampling, Submit, Warm
@@ -24,9 +25,12 @@ class Refused(Exception):
 class Intake:
     """Checks requests and makes sequences of them."""
 
-    def __init__(self, backend: Backend, tokenizer: LLTokenizer, *, speculate: bool) -> None:
+    def __init__(
+        self, backend: Backend, tokenizer: LLTokenizer, code_sets: CodeSets, *, speculate: bool
+    ) -> None:
         self._backend = backend
         self._grammars = Grammars(tokenizer)
+        self._code_sets = code_sets
         self._speculate = speculate and backend.trimmable
         self._free_text, self._constrained = Habit(), Habit()
 
@@ -79,6 +83,12 @@ class Intake:
             raise Refused(submit, "rejected", "the request does not fit the context")
         if not self._are_tokens(submit.tokens):
             raise Refused(submit, "rejected", "the prompt holds what is no token id")
+        try:
+            self._code_sets.check(submit.code_sets)
+        except UnknownCodeSet as error:
+            raise Refused(submit, "rejected", str(error)) from error
+        except CodeSetUnready as error:
+            raise Refused(submit, "unready", str(error)) from error
 
     def _are_tokens(self, ids: list[int]) -> bool:
         return 0 <= min(ids) <= max(ids) < self._backend.vocabulary_size
@@ -86,7 +96,8 @@ class Intake:
     def _constrain(self, sequence: Sequence, submit: Submit) -> None:
         """Attach the grammar; what it forces before the first choice is decoded with the prompt's end."""
         try:
-            sequence.matcher = self._grammars.matcher(submit.grammar or "")
+            matcher = self._grammars.matcher(submit.grammar or "")
+            sequence.matcher = self._code_sets.stack(matcher, submit.code_sets)
             if sequence.logprob_count is None:
                 sequence.grow(sequence.matcher.forced())
         except GrammarFault as fault:

@@ -1,5 +1,6 @@
 """The turn of the engine: intake > schedule > decode > sample > publish."""
 
+import contextlib
 import heapq
 import itertools
 import time
@@ -12,9 +13,10 @@ from server.engine.backend import Backend
 from server.engine.budget import PrefillBudget
 from server.engine.calibration import StepCost
 from server.engine.channel import Channel, ChannelClosed
+from server.engine.code_sets import CodeSets
 from server.engine.intake import Intake, Refused
 from server.engine.prefix_cache import PrefixCache
-from server.engine.protocol import Cancel, Output, Policy, Step, Submit, Warm
+from server.engine.protocol import Cancel, CodeSet, CodeSetReady, Output, Policy, Step, Submit, Warm
 from server.engine.queue import FairQueue
 from server.engine.scheduler import Scheduler, Work
 from server.engine.sequence import Sequence
@@ -35,7 +37,8 @@ class EngineLoop:
     ) -> None:
         self._channel = channel
         reuse = policy.prefix_cache if backend.trimmable else "off"
-        self._intake = Intake(backend, tokenizer, speculate=policy.speculate)
+        self._code_sets = CodeSets(tokenizer, self._report)
+        self._intake = Intake(backend, tokenizer, self._code_sets, speculate=policy.speculate)
         self._trimmable = backend.trimmable
         self._keeps = reuse != "off" and policy.kept_bytes > 0
         self._cache = PrefixCache(reuse, policy.kept_bytes)
@@ -75,6 +78,8 @@ class EngineLoop:
         for message in self._channel.receive(wait=idle):
             if isinstance(message, Submit):
                 self._submit(message)
+            elif isinstance(message, CodeSet):
+                self._code_sets.define(message)
             elif isinstance(message, Warm):
                 self._warm(message)
             elif isinstance(message, Cancel):
@@ -92,6 +97,11 @@ class EngineLoop:
         self._queue.add(sequence)
         if submit.deadline_s is not None:
             heapq.heappush(self._deadlines, (sequence.submitted_s + submit.deadline_s, submit.id))
+
+    def _report(self, ready: CodeSetReady) -> None:
+        """Called by the thread that compiled the set; that nobody listens, the loop finds out itself."""
+        with contextlib.suppress(ChannelClosed):
+            self._channel.send(ready)
 
     def _warm(self, warm: Warm) -> None:
         sequence = self._intake.warm_up(warm, next(self._warming)) if self._keeps else None

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from server.engine.lookup import PromptLookup
 from server.engine.matcher import Matcher
+from server.engine.matcher_stack import MatcherStack
 from server.engine.protocol import FinishReason, Priority, TokenLogprob
 from server.engine.sampler import Sampler
 
@@ -27,7 +28,7 @@ class Sequence:
     shared: int = 0
     priority: Priority = Priority.NORMAL
     logprob_count: int | None = None
-    matcher: Matcher | None = None
+    matcher: Matcher | MatcherStack | None = None
     lookup: PromptLookup | None = None
     slot: int = -1
     submitted_s: float = 0.0

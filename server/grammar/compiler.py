@@ -1,7 +1,8 @@
 """Turns an Outlines output type into the grammar text that the engine's matcher reads."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jsonschema import SchemaError
@@ -23,9 +24,13 @@ _COMPACT: "JsonCompileOptions" = {"whitespace_flexible": False}
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """Checked grammar text in llguidance's form."""
+    """Checked grammar text in llguidance's form.
+
+    `code_sets` names for each placeholder in it the set of codes that it stands for.
+    """
 
     text: str
+    code_sets: Mapping[int, str] = field(default_factory=dict)
 
 
 def compile_output_type(output_type: Any) -> Grammar:
@@ -43,20 +48,24 @@ def compile_output_type(output_type: Any) -> Grammar:
     return _checked(text)
 
 
-def compile_json_schema(schema: dict[str, Any]) -> Grammar:
-    """Compile a caller's JSON Schema; raises InvalidGrammar naming what cannot be forced."""
+def check_json_schema(schema: Mapping[str, Any]) -> JsonSchema:
+    """The Outlines term of a caller's schema; raises InvalidGrammar where it is too long, or none."""
     text = json.dumps(schema, ensure_ascii=False)
     if len(text) > MAX_SCHEMA_CHARACTERS:
         raise InvalidGrammar(f"the schema is longer than {MAX_SCHEMA_CHARACTERS} characters")
     try:
-        term = JsonSchema(text)
+        return JsonSchema(text)
     except SchemaError as error:
         # Its own message repeats the part at fault, which may be all of the schema.
         place = _one_line(error.json_path)
         raise InvalidGrammar(
             f"this is not a JSON schema: {place} breaks its rule '{error.validator}'"
         ) from None
-    grammar = compile_output_type(term)
+
+
+def compile_json_schema(schema: dict[str, Any]) -> Grammar:
+    """Compile a caller's JSON Schema; raises InvalidGrammar naming what cannot be forced."""
+    grammar = compile_output_type(check_json_schema(schema))
     if not has_finite_document(schema, schema):
         raise InvalidGrammar("the schema requires itself: none of its documents ends")
     return grammar

@@ -9,32 +9,42 @@ written at all. What holds no mark is left to llguidance's own JSON Schema suppo
 import json
 import math
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from outlines.types import CFG
 
-from server.grammar.marks import MAX_WORDS, QUOTE_OF, VALUE_OF, WITHOUT
+from server.grammar.marks import CODE_IN, MAX_WORDS, QUOTE_OF, VALUE_OF, WITHOUT
 from server.grammar.spans import SourceText, span_terminal, substring_terminal
 
 Schema = Mapping[str, Any]
 
+NO_PLACEHOLDERS: Mapping[str, int] = MappingProxyType({})
 
-def grounded_type(schema: Schema, sources: Mapping[str, SourceText]) -> CFG:
+
+def grounded_type(
+    schema: Schema, sources: Mapping[str, SourceText], placeholders: Mapping[str, int] = NO_PLACEHOLDERS
+) -> CFG:
     """The Outlines output type of `schema` over `sources`, as one Lark grammar.
+
+    `placeholders` are the token ids that stand for code systems, by their names.
 
     Raises ValueError where the first property of an object is not a required one: the others could not tell
     whether they need a comma.
     """
-    return CFG(_LarkWriter(schema, sources).write())
+    return CFG(_LarkWriter(schema, sources, placeholders).write())
 
 
 class _LarkWriter:
     """Collects Lark rules while it walks a schema."""
 
-    def __init__(self, schema: Schema, sources: Mapping[str, SourceText]) -> None:
+    def __init__(
+        self, schema: Schema, sources: Mapping[str, SourceText], placeholders: Mapping[str, int]
+    ) -> None:
         self._schema = schema
         self._definitions: Mapping[str, Schema] = schema.get("$defs", {})
         self._sources = sources
+        self._placeholders = placeholders
         self._rules: dict[str, str] = {}
         self._substrings: dict[tuple[str, str | None], str] = {}
 
@@ -48,6 +58,8 @@ class _LarkWriter:
             return self._span(schema)
         if VALUE_OF in schema:
             return _choice(self._values(schema))
+        if CODE_IN in schema:
+            return self._code(schema)
         if "anyOf" in schema:
             return "(" + " | ".join(self._expression(choice) for choice in schema["anyOf"]) + ")"
         if "enum" in schema:
@@ -108,6 +120,11 @@ class _LarkWriter:
 
     def _values(self, schema: Schema) -> list[str]:
         return self._sources[schema[VALUE_OF]].matches(schema["pattern"])
+
+    def _code(self, schema: Schema) -> str:
+        """The opening quotation mark, and what stands for a code and the closing one."""
+        quote = _literal('"')
+        return f"{quote} <[{self._placeholders[schema[CODE_IN]]}]>"
 
     def _span(self, schema: Schema) -> str:
         source, without, max_words = schema[QUOTE_OF], schema.get(WITHOUT), schema[MAX_WORDS]

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from server.errors import InvalidGrammar
-from server.grammar.compiler import Grammar, compile_json_schema, compile_output_type
-from server.grammar.grounded import grounded_type
+from server.grammar.code_systems import NO_CODE_SYSTEMS, CodeSystems
+from server.grammar.coded import compile_coded_schema, compile_grounded, holds_codes
+from server.grammar.compiler import Grammar, compile_json_schema
 from server.grammar.spans import SourceText
 from server.privacy.pseudonyms import PseudonymizedText
 
@@ -31,11 +32,13 @@ class Constraint(Protocol):
 class SchemaConstraint:
     """A caller's JSON Schema. Its `enum` and `const` strings are de-identified like any other text.
 
+    What is marked `x-code-in` holds codes of `systems`.
     An identifier anywhere else (a property's name, a pattern) cannot be replaced: it is refused.
     """
 
-    def __init__(self, schema: Mapping[str, Any]) -> None:
+    def __init__(self, schema: Mapping[str, Any], systems: CodeSystems = NO_CODE_SYSTEMS) -> None:
         self._schema = _without_annotations(schema)
+        self._systems = systems
         self._fixed = frozenset(_fixed(self._schema))
         self.texts = tuple(dict.fromkeys((*_literals(self._schema), *_fixed(self._schema))))
 
@@ -44,23 +47,29 @@ class SchemaConstraint:
         seen = {text.original: text.text for text in texts}
         if any(seen[text] != text for text in self._fixed):
             raise InvalidGrammar("the schema holds an identifier outside of enum and const")
-        return compile_json_schema(_with_literals(self._schema, seen))
+        schema = _with_literals(self._schema, seen)
+        if holds_codes(schema):
+            return compile_coded_schema(schema, self._systems)
+        return compile_json_schema(schema)
 
 
 class GroundedConstraint:
-    """An operator's JSON Schema whose marked strings are spans of the caller's last message."""
+    """An operator's JSON Schema whose marked strings are spans of the caller's last message, or codes."""
 
     texts: Sequence[str] = ()
 
-    def __init__(self, schema: Mapping[str, Any], source: str) -> None:
+    def __init__(
+        self, schema: Mapping[str, Any], source: str, systems: CodeSystems = NO_CODE_SYSTEMS
+    ) -> None:
         self._schema = schema
         self._source = source
+        self._systems = systems
 
     def compile(self, texts: Sequence[PseudonymizedText], messages: Sequence[PseudonymizedText]) -> Grammar:  # noqa: ARG002 - see Constraint
         """See `Constraint.compile`."""
         note = messages[-1]
         source = SourceText(note.text, note.atoms)
-        return compile_output_type(grounded_type(self._schema, {self._source: source}))
+        return compile_grounded(self._schema, {self._source: source}, self._systems)
 
 
 def _without_annotations(schema: Any, *, of_properties: bool = False) -> Any:

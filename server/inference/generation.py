@@ -88,6 +88,8 @@ class Answer:
             raise DeadlineExceeded
         elif output.finish == "aborted":
             raise EngineUnavailable("the engine gave this request up; send it again")
+        elif output.finish == "unready":
+            raise EngineUnavailable("a code system is still being compiled; send the request again")
         elif output.finish is not None:
             raise GenerationFailed(f"the engine could not finish the answer: {output.detail}")
 

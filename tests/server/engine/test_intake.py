@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from server.engine.code_sets import CodeSets
 from server.engine.intake import Intake, Refused
 from server.engine.protocol import Priority, Sampling, Submit, Warm
 from server.grammar.compiler import compile_json_schema
@@ -13,7 +14,8 @@ FIXED = compile_json_schema({"const": "fixed"}).text
 
 @pytest.fixture
 def intake(make_backend, byte_tokenizer) -> Intake:
-    return Intake(make_backend(context_tokens=CONTEXT), byte_tokenizer, speculate=True)
+    backend = make_backend(context_tokens=CONTEXT)
+    return Intake(backend, byte_tokenizer, CodeSets(byte_tokenizer, print), speculate=True)
 
 
 def refusal(intake: Intake, submit: Submit):
@@ -52,6 +54,11 @@ def test_a_broken_grammar_is_told(intake):
     assert refusal(intake, Submit(7, [1], 5, grammar="no grammar")).finish == "grammar_error"
 
 
+def test_a_code_set_that_nobody_sent_is_rejected(intake):
+    asked = Submit(7, [1], 5, grammar=FIXED, code_sets={END: "icd"})
+    assert refusal(intake, asked).finish == "rejected"
+
+
 def test_what_a_grammar_forces_at_once_is_there_at_once(intake):
     made = intake.sequence(Submit(7, [1], 5, grammar='start: "ab" /[cd]/'))
     assert (made.tokens, made.generated, made.finish) == ([1, *b"ab"], 2, None)
@@ -68,7 +75,8 @@ def test_where_logprobs_are_asked_for_every_token_is_sampled(intake):
 def test_drafts_need_a_backend_that_can_take_them_back(make_backend, byte_tokenizer, speculate, trimmable):
     backend = make_backend()
     backend.trimmable = trimmable
-    made = Intake(backend, byte_tokenizer, speculate=speculate).sequence(Submit(7, [1], 5))
+    intake = Intake(backend, byte_tokenizer, CodeSets(byte_tokenizer, print), speculate=speculate)
+    made = intake.sequence(Submit(7, [1], 5))
     assert (made.lookup is not None) == (speculate and trimmable)
 
 
