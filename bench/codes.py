@@ -39,7 +39,8 @@ def leaf_codes() -> list[str]:
     """All codes of ICD-10-CM that nothing is below."""
     import simple_icd_10_cm as icd  # noqa: PLC0415 - loading it takes seconds
 
-    return [code for code in icd.get_all_codes() if icd.is_leaf(code)]
+    # Blocks of a single category are listed under the category's own name.
+    return list(dict.fromkeys(code for code in icd.get_all_codes() if icd.is_leaf(code)))
 
 
 def timed(work: Callable[[], object], repeat: int) -> list[float]:
