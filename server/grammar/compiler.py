@@ -5,13 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jsonschema import SchemaError
+from jsonschema import Draft202012Validator, SchemaError
+from jsonschema.validators import validator_for
 from llguidance import LLMatcher, grammar_from
 from outlines.types.dsl import CFG, JsonSchema, python_types_to_terms, to_regex
 
 from server.errors import InvalidGrammar
 from server.grammar.blame import place_of_fault
-from server.grammar.exact import exactly
+from server.grammar.depth import MOST_LEVELS, is_too_deep
+from server.grammar.exact import check_patterns, exactly
 from server.grammar.shortest import MOST_CHARACTERS, TooLong, shortest_document
 
 if TYPE_CHECKING:
@@ -77,10 +79,13 @@ def _check(schema: dict[str, Any]) -> None:
     text = json.dumps(schema, ensure_ascii=False)
     if len(text) > MAX_SCHEMA_CHARACTERS:
         raise InvalidGrammar(f"the schema is longer than {MAX_SCHEMA_CHARACTERS} characters")
+    if is_too_deep(schema):
+        raise InvalidGrammar(f"the schema is nested too deeply: more than {MOST_LEVELS} levels")
     if _OPTIONS in schema:
         raise InvalidGrammar(f"#/{_OPTIONS} is not for callers: it would loosen what is forced")
+    check_patterns(schema)
     try:
-        JsonSchema(text)
+        validator_for(schema, default=Draft202012Validator).check_schema(schema)
     except SchemaError as error:
         # Its own message repeats the part at fault, which may be all of the schema.
         place = _one_line(error.json_path)

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.errors import InvalidGrammar
+from server.grammar.calendar import FORMATS
 from server.grammar.compiler import compile_json_schema
-from server.grammar.exact import FORMATS, exactly
+from server.grammar.exact import exactly
 
 
 def test_a_declared_name_has_one_spelling(accepts):
