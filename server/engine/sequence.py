@@ -1,5 +1,6 @@
 """One request inside the engine."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from server.engine.lookup import PromptLookup
@@ -28,6 +29,7 @@ class Sequence:
     shared: int = 0
     priority: Priority = Priority.NORMAL
     logprob_count: int | None = None
+    code_sets: Mapping[int, str] = field(default_factory=dict)
     matcher: Matcher | MatcherStack | None = None
     lookup: PromptLookup | None = None
     slot: int = -1

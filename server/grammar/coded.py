@@ -7,7 +7,8 @@ from typing import Any
 
 from server.errors import InvalidGrammar
 from server.grammar.code_systems import CodeSystems
-from server.grammar.compiler import Grammar, check_json_schema, compile_output_type
+from server.grammar.compiler import Grammar, check_json_schema, compile_json_schema, compile_output_type
+from server.grammar.exact import exactly
 from server.grammar.grounded import grounded_type
 from server.grammar.marks import CODE_IN
 from server.grammar.spans import SourceText
@@ -15,6 +16,7 @@ from server.grammar.spans import SourceText
 Schema = Mapping[str, Any]
 
 _ANNOTATIONS = frozenset({"title", "description", "default", "$defs", "$schema"})
+_SCALARS = frozenset({"string", "number", "integer", "boolean", "null"})
 
 
 def holds_codes(schema: Any) -> bool:
@@ -25,9 +27,14 @@ def holds_codes(schema: Any) -> bool:
 
 
 def compile_coded_schema(schema: Schema, systems: CodeSystems) -> Grammar:
-    """Compile a caller's JSON Schema that holds codes; raises InvalidGrammar naming what cannot be forced."""
-    check_json_schema(schema)
-    return compile_grounded(_with_nulls_kept(schema), {}, systems)
+    """Compile a caller's JSON Schema that holds codes; raises InvalidGrammar naming what cannot be forced.
+
+    It must be one that could be forced without the codes, too.
+    """
+    plain = _without_marks(schema)
+    check_json_schema(plain)
+    grammar = compile_grounded(_with_nulls_kept(exactly(schema)), {}, systems)
+    return replace(grammar, shortest=compile_json_schema(plain).shortest)
 
 
 def compile_grounded(schema: Schema, sources: Mapping[str, SourceText], systems: CodeSystems) -> Grammar:
@@ -41,6 +48,18 @@ def compile_grounded(schema: Schema, sources: Mapping[str, SourceText], systems:
     placeholders = systems.placeholders(names)
     grammar = compile_output_type(grounded_type(schema, sources, placeholders))
     return replace(grammar, code_sets={token: name for name, token in placeholders.items()})
+
+
+def _without_marks(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_without_marks(each) for each in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    return {
+        key: _without_marks(value)
+        for key, value in schema.items()
+        if key != CODE_IN or isinstance(value, Mapping)
+    }
 
 
 def _with_nulls_kept(schema: Any) -> Any:
@@ -84,6 +103,8 @@ class _CodeFields:
             yield from self._walk(schema["items"], f"{path}.items", references)
         elif holds_codes(schema):
             raise InvalidGrammar(f"{path}: {CODE_IN} stands below objects, arrays and anyOf only")
+        elif not _is_scalar(schema):
+            raise InvalidGrammar(f"{path}: 'type' must say what this is beside {CODE_IN}")
 
     def _system(self, schema: Schema, path: str) -> str:
         _check_keys(schema, path, {"type", CODE_IN}, needed=("type",))
@@ -140,6 +161,11 @@ class _CodeFields:
         while "$ref" in schema:
             schema = self._definitions[schema["$ref"].removeprefix("#/$defs/")]
         return schema
+
+
+def _is_scalar(schema: Schema) -> bool:
+    kinds = schema.get("type", "object")
+    return "const" in schema or _SCALARS.issuperset([kinds] if isinstance(kinds, str) else kinds)
 
 
 def _check_keys(schema: Schema, path: str, known: set[str], needed: tuple[str, ...] = ()) -> None:

@@ -13,7 +13,7 @@ from server.engine.job import Job
 from server.engine.protocol import Sampling
 from server.errors import DeadlineExceeded, InfirmaryError, InvalidRequest
 from server.grammar.compiler import Grammar
-from server.inference.admission import Admission, answer_budget
+from server.inference.admission import Admission, answer_budget, check_shortest
 from server.inference.audit import Auditor, AuditSubject, AuditTrail
 from server.inference.generation import Answer, Generation
 from server.inference.request import GenerationRequest, Message
@@ -61,6 +61,8 @@ class Inference:
             weights.context_tokens,
         )
         grammar = await self._constrain(request, deidentified)
+        if grammar and grammar.shortest:
+            check_shortest(len(weights.vocabulary.tokenize(grammar.shortest, control=False)), max_tokens)
         if request.urgency.expired:
             raise DeadlineExceeded
         job = Job(

@@ -102,7 +102,9 @@ class Questions:
 
     def _schema(self) -> Question:
         stream = {"stream": True} if self._random.random() < 0.3 else {}
-        return Question("schema", CHAT, self._formatted(SCHEMA) | stream)
+        body = self._formatted(SCHEMA) | stream
+        too_short = frozenset({(400, "invalid_request")}) if body["max_tokens"] < 24 else frozenset()
+        return Question("schema", CHAT, body, refusals=too_short)
 
     def _formatted(self, schema: Any) -> dict[str, Any]:
         named = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}

@@ -4,7 +4,9 @@ import pytest
 
 from server.engine.code_sets import CodeSets
 from server.engine.intake import Intake, Refused
-from server.engine.protocol import Priority, Sampling, Submit, Warm
+from server.engine.matcher import GrammarFault, Matcher
+from server.engine.protocol import CodeSetReady, Priority, Sampling, Submit, Warm
+from server.engine.sequence import Sequence
 from server.grammar.compiler import compile_json_schema
 
 END = 256
@@ -13,9 +15,25 @@ FIXED = compile_json_schema({"const": "fixed"}).text
 
 
 @pytest.fixture
-def intake(make_backend, byte_tokenizer) -> Intake:
-    backend = make_backend(context_tokens=CONTEXT)
-    return Intake(backend, byte_tokenizer, CodeSets(byte_tokenizer, print), speculate=True)
+def code_sets(byte_tokenizer) -> CodeSets:
+    return CodeSets(byte_tokenizer, list[CodeSetReady]().append)
+
+
+@pytest.fixture
+def intake(make_backend, code_sets) -> Intake:
+    return Intake(make_backend(context_tokens=CONTEXT), code_sets, speculate=True)
+
+
+@pytest.fixture
+def constrained(intake, byte_tokenizer):
+    """Makes a sequence that has got its grammar."""
+
+    def make(submit: Submit) -> Sequence:
+        made = intake.sequence(submit)
+        intake.constrain(made, Matcher(byte_tokenizer, submit.grammar))
+        return made
+
+    return make
 
 
 def refusal(intake: Intake, submit: Submit):
@@ -50,8 +68,10 @@ def test_a_bias_beyond_reason_is_rejected(intake, bias):
     assert refusal(intake, Submit(7, [1], 5, Sampling(logit_bias={1: bias}))).finish == "rejected"
 
 
-def test_a_broken_grammar_is_told(intake):
-    assert refusal(intake, Submit(7, [1], 5, grammar="no grammar")).finish == "grammar_error"
+def test_a_broken_grammar_ends_the_sequence(intake):
+    made = intake.sequence(Submit(7, [1], 5, grammar="no grammar"))
+    intake.constrain(made, GrammarFault("the matcher failed"))
+    assert (made.finish, made.detail) == ("grammar_error", "the matcher failed")
 
 
 def test_a_code_set_that_nobody_sent_is_rejected(intake):
@@ -59,24 +79,23 @@ def test_a_code_set_that_nobody_sent_is_rejected(intake):
     assert refusal(intake, asked).finish == "rejected"
 
 
-def test_what_a_grammar_forces_at_once_is_there_at_once(intake):
-    made = intake.sequence(Submit(7, [1], 5, grammar='start: "ab" /[cd]/'))
+def test_what_a_grammar_forces_at_once_is_there_at_once(constrained):
+    made = constrained(Submit(7, [1], 5, grammar='start: "ab" /[cd]/'))
     assert (made.tokens, made.generated, made.finish) == ([1, *b"ab"], 2, None)
-    assert intake.sequence(Submit(7, [1], 50, grammar=FIXED)).finish == "stop"
-    assert intake.sequence(Submit(7, [1], 3, grammar=FIXED)).finish == "length"
+    assert constrained(Submit(7, [1], 50, grammar=FIXED)).finish == "stop"
+    assert constrained(Submit(7, [1], 3, grammar=FIXED)).finish == "length"
 
 
-def test_where_logprobs_are_asked_for_every_token_is_sampled(intake):
-    made = intake.sequence(Submit(7, [1], 50, Sampling(logprobs=1), grammar=FIXED))
+def test_where_logprobs_are_asked_for_every_token_is_sampled(constrained):
+    made = constrained(Submit(7, [1], 50, Sampling(logprobs=1), grammar=FIXED))
     assert (made.generated, made.finish) == (0, None)
 
 
 @pytest.mark.parametrize("speculate, trimmable", [(True, True), (True, False), (False, True)])
-def test_drafts_need_a_backend_that_can_take_them_back(make_backend, byte_tokenizer, speculate, trimmable):
+def test_drafts_need_a_backend_that_can_take_them_back(make_backend, code_sets, speculate, trimmable):
     backend = make_backend()
     backend.trimmable = trimmable
-    intake = Intake(backend, byte_tokenizer, CodeSets(byte_tokenizer, print), speculate=speculate)
-    made = intake.sequence(Submit(7, [1], 5))
+    made = Intake(backend, code_sets, speculate=speculate).sequence(Submit(7, [1], 5))
     assert (made.lookup is not None) == (speculate and trimmable)
 
 
