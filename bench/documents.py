@@ -9,10 +9,9 @@ from server.engine.matcher import Matcher
 
 _BYTES = 256
 _END = _BYTES
-# What is written once a document is long enough, best first: what ends it, then what is soon at an end.
-_ENDING = (_END, *b'}]"')
-_SHORT = (*b"nft,:0123456789.",)
-_RANK = {token: rank for rank, token in enumerate((*_ENDING, *_SHORT))}
+# What is written outside of strings once a document is long enough, best first: what ends it, what is short.
+_RANK = {token: rank for rank, token in enumerate((_END, *b'}]"nft,:0123456789.'))}
+_QUOTE, _BACKSLASH = b'"\\'
 # Small alphabets make keys meet twice and numbers come near their bounds.
 _ALPHABETS = (
     frozenset(range(_BYTES)),
@@ -24,7 +23,6 @@ _ALPHABETS = (
 _FAITHFUL = 0.85
 _AGAIN = 0.9
 _ENDS = 0.4
-_SHORTENS = 0.5
 
 
 class ByteVocabulary:
@@ -61,7 +59,7 @@ class Writer:
 
     def write(self, random: Random, length: Length) -> bytes | None:
         """One document, or None where it did not end; raises GrammarFault where nothing can follow."""
-        matcher, written = self._start.fork(), bytearray()
+        matcher, written, strings = self._start.fork(), bytearray(), _Strings()
         alphabet, repeats = random.choice(_ALPHABETS), random.random() < 1 / 3
         soft = random.randrange(length.soft)
         while not matcher.finished:
@@ -69,7 +67,7 @@ class Writer:
                 return None
             allowed = matcher.allowed().ids.tolist()
             if len(written) >= soft:
-                token = _soonest_end(allowed, random)
+                token = _soonest_end(allowed, strings, random)
             elif repeats and written and written[-1] in allowed and random.random() < _AGAIN:
                 token = written[-1]
             else:
@@ -77,6 +75,7 @@ class Writer:
             matcher.accept(token)
             if token != _END:
                 written.append(token)
+                strings.read(token)
         return bytes(written)
 
     def accepts(self, document: bytes) -> bool:
@@ -90,12 +89,25 @@ class Writer:
         return matcher.finished or _END in matcher.allowed()
 
 
-def _soonest_end(allowed: list[int], random: Random) -> int:
+class _Strings:
+    """Whether what was written so far ends inside of a string."""
+
+    def __init__(self) -> None:
+        self.inside = False
+        self._escaped = False
+
+    def read(self, byte: int) -> None:
+        if byte == _QUOTE and not self._escaped:
+            self.inside = not self.inside
+        self._escaped = self.inside and byte == _BACKSLASH and not self._escaped
+
+
+def _soonest_end(allowed: list[int], strings: _Strings, random: Random) -> int:
+    if strings.inside:
+        # A pattern may be waiting for any sign at all before it lets a string end.
+        return _QUOTE if _QUOTE in allowed else random.choice(allowed)
     best = min(allowed, key=lambda token: _RANK.get(token, _BYTES))
-    # A pattern may be waiting for any sign at all before it lets a string end.
-    return (
-        best if best in _ENDING or (best in _RANK and random.random() < _SHORTENS) else random.choice(allowed)
-    )
+    return best if best in _RANK else random.choice(allowed)
 
 
 def _any(allowed: list[int], alphabet: frozenset[int], random: Random) -> int:

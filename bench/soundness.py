@@ -21,7 +21,7 @@ from validation import FORMATS, judged_formats
 from verdict_table import Result, as_dict, findings, markdown, refusals
 from verdicts import ACCEPTED, CRASHED, HUNG, Compiled, Drawing, Written, serve
 
-_LONGEST_FACTOR = 10
+_LONGEST_FACTOR = 50
 
 
 @dataclass(frozen=True)

@@ -271,7 +271,11 @@ def is_grounded(complete: Complete, note: SourceText, schema: Schema, seed: int)
 
 def any_note(notes: st.SearchStrategy[SourceText]) -> st.SearchStrategy[SourceText]:
     text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
-    lines = st.lists(text | st.sampled_from(['"', "\\", "\r\n", "\x00", "\x1b", "BP 120/80"]), max_size=6)
+    signs = st.sampled_from(['"', "\\", "\r\n", "\x00", "\x1b", "//", "%"])
+    words = st.sampled_from(
+        ["Takes", "amlodipine", "0.5", "mg", "b.i.d.", "BP 120/80", "Sjo\u0308gren", "10-20mg"]
+    )
+    lines = st.lists(words | words | signs | text, min_size=1, max_size=8)
     return notes | lines.map(lambda pieces: SourceText(" ".join(pieces)))
 
 
