@@ -138,6 +138,8 @@ class EngineLoop:
 
     def _end(self, request_id: int, output: Output | None) -> None:
         """End a request from outside, wherever it stands; `output` is what its client is told."""
+        if output is not None and any(each.id == request_id for each in self._ended):
+            return  # answered in the very turn in which its time ran out
         self._ended = [each for each in self._ended if each.id != request_id]
         sequence = self._queue.take(request_id) or self._compilation.take(request_id)
         if sequence is None:
