@@ -110,7 +110,7 @@ def test_identities_come_back_in_every_other_field():
     )
     assert document["by"] == "Bo"
     assert document["findings"] == [
-        {"evidence": {"quote": "Al", "start": 14, "end": 16}, "who": "Al", "count": 3}
+        {"evidence": {"quote": "Al", "start": 14, "end": 16, "occurrences": 1}, "who": "Al", "count": 3}
     ]
 
 
@@ -162,7 +162,7 @@ def test_a_part_of_a_word_is_not_the_finding():
 
 def test_evidence_that_does_not_hold_the_finding_gives_way_to_its_own_words():
     (finding,) = named("Takes aspirin. Feels well.", name="aspirin", evidence="Feels well")
-    assert finding["evidence"] == {"quote": "aspirin", "start": 6, "end": 13}
+    assert finding["evidence"] == {"quote": "aspirin", "start": 6, "end": 13, "occurrences": 1}
 
 
 @pytest.mark.parametrize(
