@@ -12,6 +12,9 @@ from server.grammar.spans import SourceText
 from server.inference.conformity import check_document
 from server.privacy.pseudonyms import PseudonymizedText
 
+# llguidance's own keyword: some of its options let it pass over keywords that it cannot force.
+_OPTIONS = "x-guidance"
+
 SOURCE = "text"
 """What marks call the message that answers are quoted from."""
 
@@ -59,6 +62,8 @@ class SchemaConstraint:
         seen = {text.original: text.spelled for text in texts}
         if any(seen[text] != text for text in self._fixed):
             raise InvalidGrammar("the schema holds an identifier outside of enum and const")
+        if _OPTIONS in self._fixed:
+            raise InvalidGrammar(f"'{_OPTIONS}' is not supported")
         schema = _with_literals(self._schema, seen)
         if schema not in MarkedParts(schema):
             return compile_json_schema(schema)

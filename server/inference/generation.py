@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from server.engine.protocol import Output, Priority, TokenLogprob
-from server.errors import DeadlineExceeded, EngineUnavailable, GenerationFailed
+from server.errors import DeadlineExceeded, EngineUnavailable, GenerationFailed, InvalidGrammar
 from server.inference.conformity import Conformity
 from server.inference.merge import merged
 from server.inference.text import Detokenizer, StopMatcher, TextStage
@@ -49,6 +49,7 @@ class Answer:
     async def __aiter__(self) -> AsyncGenerator[Piece, None]:
         """Yield pieces, none empty; raises GenerationFailed, DeadlineExceeded, Unavailable.
 
+        InvalidGrammar comes at once, where the engine finds that a caller's output type is too complex.
         InvalidOutput, a GenerationFailed, comes at the end of an answer, when most of it has been yielded.
         """
         self._started_s = time.perf_counter()
@@ -101,6 +102,8 @@ class Answer:
             raise DeadlineExceeded
         elif output.finish == "aborted":
             raise EngineUnavailable("the engine gave this request up; send it again")
+        elif output.finish == "grammar_error" and self.conformity and not self.completion_tokens:
+            raise InvalidGrammar(f"the output type cannot be forced: {output.detail}")
         elif output.finish is not None:
             raise GenerationFailed(f"the engine could not finish the answer: {output.detail}")
 

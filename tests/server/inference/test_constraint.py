@@ -1,4 +1,9 @@
+import json
+import re
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from server.errors import InvalidGrammar
 from server.inference.constraint import GroundedConstraint, SchemaConstraint
@@ -119,14 +124,8 @@ OTHERWISE = "ALVAREZ, MARIA"
 
 def both_names(*texts: str):
     """`texts` of a request in which one person has two names."""
-    findings = [
-        sorted(
-            Finding(at, at + len(name), "NAME", 0)
-            for name in (NAME, OTHERWISE)
-            if (at := text.find(name)) >= 0
-        )
-        for text in texts
-    ]
+    names = re.compile(f"{NAME}|{OTHERWISE}")
+    findings = [[Finding(*match.span(), "NAME", 0) for match in names.finditer(text)] for text in texts]
     return pseudonymize(texts, findings)
 
 
@@ -178,3 +177,54 @@ def test_names_of_marks_are_names_where_properties_stand(accepts):
         answer_of({"x-quote-of": {"type": "null"}, "x-max-words": {"const": {"x-quote-of": 1}}})
     )
     assert accepts(grammar, '{"x-quote-of":null,"x-max-words":{"x-quote-of":1}}')
+
+
+@pytest.mark.parametrize(
+    "place", [lambda x: x, lambda x: {"anyOf": [x]}, lambda x: answer_of({"a": x | QUOTE})]
+)
+def test_options_of_llguidance_are_refused(place):
+    constraint = SchemaConstraint(place({"not": {"const": "a"}, "x-guidance": {"lenient": True}}))
+    with pytest.raises(InvalidGrammar, match="'x-guidance' is not supported"):
+        constraint.compile([seen(text) for text in constraint.texts], [seen("fever")])
+
+
+PIECES = st.sampled_from(
+    [
+        NAME,
+        OTHERWISE,
+        "[NAME_1]",
+        "[NAME_1_2]",
+        '"',
+        "\\",
+        "\n",
+        "\r\n",
+        "\t",
+        "\x00",
+        " ",
+        "a",
+        "0.5",
+        "🙂",
+        "é",
+        "-",
+    ]
+)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    st.lists(PIECES, max_size=12).map("".join),
+    st.lists(PIECES, max_size=12).map("".join),
+    st.integers(0, 2**32),
+)
+def test_a_quote_is_in_the_message_to_the_letter_whoever_it_names(walk, first, last, seed):
+    constraint = SchemaConstraint({"type": "array", "items": QUOTE | {"title": ""}, "maxItems": 4})
+    deidentified = both_names(first, last, *constraint.texts)
+    grammar = constraint.compile(deidentified.texts[2:], deidentified.texts[:2]).text
+    written = walk(grammar, seed)
+    assert NAME not in written
+    assert OTHERWISE not in written
+
+    restorer = deidentified.vault.restorer(json=True)
+    answer = restorer.feed(written) + restorer.flush()
+    constraint.check(answer)
+    assert all(quote in last for quote in json.loads(answer))

@@ -6,7 +6,13 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from server.engine.protocol import Output, Priority, TokenLogprob
-from server.errors import DeadlineExceeded, EngineUnavailable, GenerationFailed, InvalidOutput
+from server.errors import (
+    DeadlineExceeded,
+    EngineUnavailable,
+    GenerationFailed,
+    InvalidGrammar,
+    InvalidOutput,
+)
 from server.inference.conformity import Conformity
 from server.inference.generation import Answer, Generation, Piece
 from server.inference.text import Detokenizer, StopMatcher
@@ -210,3 +216,12 @@ async def test_an_answer_that_was_cut_short_is_not_looked_at():
     assert await text_of(checked(Outputs(said("Dear [NAME_1]", "length")))) == f"Dear {PATIENT}"
     stopped = checked(Outputs(said("Dear [NAME_1], STOP", "stop")), stop=("STOP",))
     assert await text_of(stopped) == f"Dear {PATIENT}, "
+
+
+async def test_a_callers_output_type_that_the_engine_cannot_force_is_the_callers_to_mend():
+    with pytest.raises(InvalidGrammar, match="why"):
+        await text_of(checked(Outputs(Output(1, [], "grammar_error", "why"))))
+    with pytest.raises(GenerationFailed, match="why"):
+        await text_of(checked(Outputs(said("a"), Output(1, [], "grammar_error", "why"))))
+    with pytest.raises(GenerationFailed, match="why"):
+        await text_of(answer_of(Outputs(Output(1, [], "grammar_error", "why"))))
