@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from json.encoder import encode_basestring
 
+LONGEST_CHUNK = 1000
+"""Characters of the longest word that can be quoted: 100 000 in a row exhaust what llguidance may spend."""
+
 _DIGIT = r"[\d¼-¾⅐-⅞]"
 _NUMBER = rf"\.?{_DIGIT}+(?:[.,/-]?{_DIGIT}+)*"
 _CHUNK = rf"(?:{_NUMBER})?WORD+(?:['’.,/-]WORD+)*|{_NUMBER}|\s+|SIGN"
@@ -43,14 +46,14 @@ class SourceText:
         )
 
     def quotable(self, without: str | None = None) -> list[str | None]:
-        """Each chunk in order, None for one that touches what `without` finds."""
-        text = self.text
-        if without is None:
-            return [text[start:end] for start, end in self.chunks()]
-        covered = bytearray(len(text))
-        for match in re.finditer(without, text):
+        """Each chunk in order, None for one that is too long or touches what `without` finds."""
+        covered = bytearray(len(self.text))
+        for match in re.finditer(without, self.text) if without is not None else ():
             covered[match.start() : match.end()] = b"\1" * (match.end() - match.start())
-        return [None if any(covered[start:end]) else text[start:end] for start, end in self.chunks()]
+        return [
+            None if end - start > LONGEST_CHUNK or 1 in covered[start:end] else self.text[start:end]
+            for start, end in self.chunks()
+        ]
 
     def sentence(self, start: int, end: int) -> "SourceText":
         """The sentence or sentences, or the line or lines, that [start, end) touches; without atoms."""

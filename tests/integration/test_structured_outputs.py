@@ -126,15 +126,34 @@ def test_quotes_of_the_note_in_a_response_format(openai) -> None:
         ({"grammar": "start: <|im_end|>"}, "tokens"),
         ({"json": {"type": "string", "x-quote-of": "note"}}, "x-quote-of"),
         ({"structural_tag": "{}"}, "structural_tag"),
+        ({"grammar": "start: A\nA: /a/ & /b/"}, "cannot be forced"),
+        ({"grammar": f"start: A\nA: {' & '.join(f'/.*{letter}.*/' for letter in 'abcdefghijkl')}"}, "forced"),
     ],
     ids=str,
 )
-def test_what_is_refused_is_named(openai, outputs: dict[str, Any], said: str) -> None:
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_is_refused_is_named(openai, outputs: dict[str, Any], said: str, stream: bool) -> None:
     with pytest.raises(BadRequestError) as caught:
-        answer_of(openai, outputs)
+        answer_of(openai, outputs, stream=stream)
     assert caught.value.param.startswith("structured_outputs")
     assert said in caught.value.message
     assert "Smith" not in caught.value.message
+
+
+def test_several_answers_are_each_forced(openai) -> None:
+    choices = ["worse", "better", "the same"]
+    several = openai.chat.completions.create(
+        messages=QUESTION, n=3, seed=7, extra_body={"structured_outputs": {"choice": choices}}, **GREEDY
+    )
+    assert all(choice.message.content in choices for choice in several.choices)
+
+
+def test_of_a_message_without_words_nothing_is_quoted(openai) -> None:
+    loose = PROBLEMS | {"properties": {"problems": PROBLEMS["properties"]["problems"] | {"minItems": 0}}}
+    messages = [{"role": "user", "content": " ... "}]
+    assert json.loads(answer_of(openai, {"json": loose}, messages=messages)) == {"problems": []}
+    with pytest.raises(BadRequestError, match="nothing to quote"):
+        answer_of(openai, {"json": PROBLEMS}, messages=messages)
 
 
 def test_a_name_too_long_for_the_schema_is_no_answer(http) -> None:

@@ -47,6 +47,12 @@ def test_the_kth_repetition_is_placed_at_the_kth_occurrence():
     assert located("aspirin, aspirin", ["aspirin", "aspirin"]) == [("aspirin", 0, 7), ("aspirin", 9, 16)]
 
 
+@pytest.mark.parametrize("note, count", [("aspirin", 1), ("aspirin, aspirin; xaspirin aspirin", 3)])
+def test_evidence_says_how_often_its_quote_occurs(note, count):
+    document = locator(note).locate({"findings": [{"evidence": "aspirin"}]})
+    assert [each["evidence"]["occurrences"] for each in document["findings"]] == [count]
+
+
 def test_repetitions_beyond_the_last_occurrence_are_dropped():
     assert len(located("aspirin, aspirin", ["aspirin"] * 5)) == 2
 
