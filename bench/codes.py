@@ -15,7 +15,7 @@ from server.engine.matcher import Matcher
 from server.engine.matcher_stack import CodeMatchers, MatcherStack
 from server.grammar.code_pattern import code_grammar
 from server.grammar.code_systems import CodeSystem, CodeSystems
-from server.grammar.coded import compile_grounded
+from server.grammar.coded import compile_marked
 from server.grammar.marks import CODE_IN, MAX_WORDS, QUOTE_OF
 from server.grammar.spans import SourceText
 from server.inference.weights import weights_file
@@ -96,7 +96,7 @@ def main(repeat: int, fields: int) -> None:
         [CodeSystem("icd-10-cm", None, "", dict.fromkeys(codes, ""))], vocabulary.placeholders
     )
     source = {"text": SourceText(NOTE * 8)}
-    grammar = compile_grounded(SCHEMA, source, systems)
+    grammar = compile_marked(SCHEMA, source, systems)
     (placeholder,) = grammar.code_sets
     set_grammar = code_grammar(codes)
     click.echo(f"{len(codes)} codes; their grammar has {len(set_grammar) / 1e6:.2f} MB")

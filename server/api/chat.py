@@ -2,18 +2,17 @@
 
 from fastapi import Request, Response
 
-from schemas.openai import ChatCompletion, ChatCompletionRequest, JsonObjectFormat, JsonSchemaFormat
+from schemas.openai import ChatCompletion, ChatCompletionRequest
 from server.api.completion import TIERS, Completion
 from server.api.disconnect import unless_disconnected
 from server.api.guard import guarded_router, principal_of
+from server.api.output_type import constraint_of, parameter_of
 from server.api.services import services_of
 from server.api.urgency import PRIORITY_HEADER, Asked, AskedUrgency
 from server.auth import Scope
 from server.engine.protocol import Priority, Sampling
 from server.errors import InvalidGrammar, InvalidRequest
-from server.grammar.code_systems import CodeSystems
-from server.grammar.compiler import ANY_OBJECT
-from server.inference.constraint import Constraint, SchemaConstraint
+from server.inference.constraint import Constraint
 from server.inference.request import GenerationRequest, Message, Urgency
 
 PATH = "/v1/chat/completions"
@@ -29,7 +28,7 @@ async def create_chat_completion(
 ) -> Response:
     """Answer a conversation, at once or as a stream of server-sent events."""
     services = services_of(request)
-    constraint = _constraint(body, services.code_systems)
+    constraint = constraint_of(body, services.code_systems)
     asked = _generation_request(body, request.state.request_id, _urgency(body, headers), constraint)
     opening = services.inference.generate(asked, principal_of(request))
     completion = Completion(PATH, scored=bool(body.logprobs), include_usage=_wants_usage(body))
@@ -37,7 +36,7 @@ async def create_chat_completion(
     try:
         return await unless_disconnected(request, work)
     except InvalidGrammar as error:
-        raise InvalidGrammar(error.message, param="response_format") from None
+        raise InvalidGrammar(error.message, param=parameter_of(body)) from None
 
 
 def _urgency(body: ChatCompletionRequest, headers: Asked) -> Urgency:
@@ -84,14 +83,6 @@ def _sampling(body: ChatCompletionRequest) -> Sampling:
         logit_bias=body.logit_bias or {},
         logprobs=(body.top_logprobs or 0) if body.logprobs else None,
     )
-
-
-def _constraint(body: ChatCompletionRequest, systems: CodeSystems) -> Constraint | None:
-    if isinstance(body.response_format, JsonSchemaFormat):
-        return SchemaConstraint(body.response_format.json_schema.json_schema, systems)
-    if isinstance(body.response_format, JsonObjectFormat):
-        return SchemaConstraint(ANY_OBJECT, systems)
-    return None
 
 
 def _wants_usage(body: ChatCompletionRequest) -> bool:

@@ -63,7 +63,7 @@ def compile_output_type(output_type: Any) -> Grammar:
 
 def compile_json_schema(schema: dict[str, Any]) -> Grammar:
     """Compile a JSON Schema, exactly; raises InvalidGrammar naming what cannot be forced, and where."""
-    check_json_schema(schema)
+    _check(schema)
     try:
         exact = exactly(schema)
         shortest = shortest_document(schema)
@@ -77,8 +77,7 @@ def compile_json_schema(schema: dict[str, Any]) -> Grammar:
     return Grammar(text, shortest)
 
 
-def check_json_schema(schema: dict[str, Any]) -> None:
-    """Raises InvalidGrammar unless this is a JSON Schema of a size that can be served."""
+def _check(schema: dict[str, Any]) -> None:
     text = json.dumps(schema, ensure_ascii=False)
     if len(text) > MAX_SCHEMA_CHARACTERS:
         raise InvalidGrammar(f"the schema is longer than {MAX_SCHEMA_CHARACTERS} characters")

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from server.engine.protocol import Output, Priority, TokenLogprob
-from server.errors import DeadlineExceeded, EngineUnavailable, GenerationFailed
+from server.errors import DeadlineExceeded, EngineUnavailable, GenerationFailed, InvalidGrammar
+from server.inference.conformity import Conformity
 from server.inference.merge import merged
 from server.inference.text import Detokenizer, StopMatcher, TextStage
 from server.inference.weights import LoadedWeights
@@ -38,6 +39,7 @@ class Answer:
     restorer: TextStage | None
     stops: StopMatcher
     metrics: Metrics
+    conformity: Conformity | None = None
     completion_tokens: int = 0
     cached_tokens: int = 0
     finish_reason: FinishReason | None = None
@@ -45,7 +47,11 @@ class Answer:
     _scores: list[Score] = field(default_factory=list)
 
     async def __aiter__(self) -> AsyncGenerator[Piece, None]:
-        """Yield pieces, none empty; raises GenerationFailed, DeadlineExceeded, Unavailable."""
+        """Yield pieces, none empty; raises GenerationFailed, DeadlineExceeded, Unavailable.
+
+        InvalidGrammar comes at once, where the engine finds that a caller's output type is too complex.
+        InvalidOutput, a GenerationFailed, comes at the end of an answer, when most of it has been yielded.
+        """
         self._started_s = time.perf_counter()
         async with aclosing(self.outputs) as outputs:
             async for output in outputs:
@@ -59,6 +65,8 @@ class Answer:
         held = "" if self.stops.stopped else self._shown(self.detokenizer.flush()) + self._flushed()
         if self.stops.stopped:
             self.finish_reason = "stop"
+        elif self.conformity and self.finish_reason == "stop":
+            await self.conformity.verify()
         if held or self._scores:
             yield self._piece(held)
 
@@ -67,10 +75,16 @@ class Answer:
         return Piece(text, tuple(scores))
 
     def _shown(self, text: str) -> str:
-        return self.stops.feed(self.restorer.feed(text) if self.restorer else text)
+        restored = self.restorer.feed(text) if self.restorer else text
+        if self.conformity:
+            self.conformity.add(text, restored)
+        return self.stops.feed(restored)
 
     def _flushed(self) -> str:
-        return self.stops.feed(self.restorer.flush() if self.restorer else "") + self.stops.flush()
+        restored = self.restorer.flush() if self.restorer else ""
+        if self.conformity:
+            self.conformity.add("", restored)
+        return self.stops.feed(restored) + self.stops.flush()
 
     def _observe(self, output: Output) -> None:
         if self.completion_tokens == 0 and output.tokens:
@@ -90,6 +104,8 @@ class Answer:
             raise EngineUnavailable("the engine gave this request up; send it again")
         elif output.finish == "unready":
             raise EngineUnavailable("a code system is still being compiled; send the request again")
+        elif output.finish == "grammar_error" and self.conformity and not self.completion_tokens:
+            raise InvalidGrammar(f"the output type cannot be forced: {output.detail}")
         elif output.finish is not None:
             raise GenerationFailed(f"the engine could not finish the answer: {output.detail}")
 

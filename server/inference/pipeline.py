@@ -15,6 +15,7 @@ from server.errors import DeadlineExceeded, InfirmaryError, InvalidRequest
 from server.grammar.compiler import Grammar
 from server.inference.admission import Admission, answer_budget, check_shortest
 from server.inference.audit import Auditor, AuditSubject, AuditTrail
+from server.inference.conformity import Conformity
 from server.inference.generation import Answer, Generation
 from server.inference.request import GenerationRequest, Message
 from server.inference.text import Detokenizer, StopMatcher
@@ -96,13 +97,15 @@ class Inference:
     def _answer(
         self, request: GenerationRequest, weights: LoadedWeights, job: Job, deidentified: Deidentified
     ) -> Answer:
-        vault = deidentified.vault
+        vault, constraint = deidentified.vault, request.constraint
+        is_json = constraint is not None and constraint.is_json
         return Answer(
             outputs=weights.engine.generate(job),
             detokenizer=Detokenizer(weights.vocabulary),
-            restorer=vault.restorer(json=job.grammar is not None) if request.restore else None,
+            restorer=vault.restorer(json=is_json) if request.restore else None,
             stops=StopMatcher(request.stop),
             metrics=self.metrics,
+            conformity=Conformity(constraint.check) if constraint and request.restore else None,
         )
 
     async def _deidentify(self, request: GenerationRequest) -> Deidentified:
@@ -115,9 +118,10 @@ class Inference:
         constraint = request.constraint
         if constraint is None:
             return None
-        count = len(deidentified.texts) - len(constraint.texts)
-        messages, texts = deidentified.texts[:count], deidentified.texts[count:]
-        return await asyncio.to_thread(constraint.compile, texts, messages)
+        roles = [message.role for message in request.messages if message.from_caller]
+        texts = deidentified.texts[len(roles) :]
+        of_users = [text for role, text in zip(roles, deidentified.texts, strict=False) if role == "user"]
+        return await asyncio.to_thread(constraint.compile, texts, of_users)
 
     @contextmanager
     def _admitted(self, answers: int) -> Iterator[None]:

@@ -225,6 +225,33 @@ def test_identifiers_all_over_a_schema(tapped: Tapped, tapped_http, schema: dict
     assert_anonymous(tapped.seen)
 
 
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        {"choice": [NAME, "nobody", f"Dr. {DOCTOR} of {PLANTED['address']}"]},
+        {"choice": list(PLANTED.values())},
+        {"regex": f"{NAME}|nobody"},
+        {"grammar": f'start: "{NAME}" | "nobody"'},
+        {"grammar": f"// {NAME}\nstart: /a/"},
+        {"json": {"type": "string", "x-quote-of": "text", "x-max-words": 12}},
+        {"json": {"type": "string", "x-quote-of": NAME}},
+        {"json": {"type": "array", "items": {"enum": [NAME, DOCTOR.upper()]}, "minItems": 1, "maxItems": 2}},
+    ],
+    ids=lambda outputs: str(outputs)[:40],
+)
+def test_identifiers_in_every_output_type(tapped: Tapped, tapped_http, outputs: dict[str, Any]) -> None:
+    answer = tapped_http.post(CHAT, json=chat(structured_outputs=outputs))
+    assert answer.status_code in (200, 400), answer.text
+    if answer.status_code == 400:
+        assert tapped.submits == []
+        assert_anonymous(answer.text)
+    else:
+        content = answer.json()["choices"][0]["message"]["content"]
+        assert "[" not in content.lstrip("[")
+        assert "choice" not in outputs or content in outputs["choice"]
+    assert_anonymous(tapped.seen)
+
+
 def test_a_note(tapped: Tapped, tapped_http) -> None:
     answer = tapped_http.post(NOTE, json={"text": TEXT})
     assert answer.status_code == 200, answer.text

@@ -41,7 +41,7 @@ async def test_an_unknown_system_is_refused_by_path(api):
     assert answer.status_code == 400
     error = answer.json()["error"]
     assert (error["code"], error["param"]) == ("invalid_grammar", "response_format")
-    assert '$.properties.code: x-code-in names no loaded code system: "icd-10-cm"' in error["message"]
+    assert "$.properties.code: 'x-code-in' names no loaded code system: \"icd-10-cm\"" in error["message"]
     assert api.engine.jobs == []
 
 

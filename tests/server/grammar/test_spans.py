@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.grammar.spans import SourceText, escaped
+from server.grammar.spans import LONGEST_CHUNK, SourceText, escaped
 
 FULL = settings(max_examples=300, deadline=None, derandomize=True)
 
@@ -133,6 +133,12 @@ def test_words_are_counted_where_they_may_be_quoted(text, without, expected):
     assert SourceText(text).count_words(without) == expected
 
 
+def test_a_word_that_is_too_long_is_not_quoted():
+    long = "x" * (LONGEST_CHUNK + 1)
+    assert SourceText(f"a {long} {long[1:]}").quotable() == ["a", " ", None, " ", long[1:]]
+    assert SourceText(long).count_words() == 0
+
+
 @pytest.mark.parametrize(
     "quote, sentence",
     [("well", "All p.o. well."), ("Abc de", "Abc de 5 mg."), ("Bxx 2.5 mg!", "Bxx 2.5 mg!"), ("Cyy", "Cyy")],
@@ -148,3 +154,7 @@ def test_a_sentence_is_what_full_stops_and_line_breaks_leave_of_a_text(quote, se
 def test_escaped_text_is_that_of_a_json_string(text):
     assert json.loads(f'"{escaped(text)}"') == text
     assert not re.search(r"[\x00-\x1f]", escaped(text))
+
+
+def test_a_sign_that_no_vocabulary_writes_is_not_quoted():
+    assert SourceText('a "\U00040000" b').quotable() == ["a", " ", '"', None, '"', " ", "b"]
