@@ -46,9 +46,12 @@ class Vocabulary:
 
     @functools.cached_property
     def placeholders(self) -> tuple[int, ...]:
-        """Control tokens that end no answer. Grammars let none through, so they can stand for codes."""
-        controls = (token for token in range(self.size) if llama.llama_vocab_is_control(self._vocab, token))
-        return tuple(token for token in controls if token not in self.end_of_generation)
+        """Control tokens that end no answer, the last first: those that nothing uses mostly come last.
+
+        Grammars let none through, so they can stand for codes.
+        """
+        tokens = (token for token in reversed(range(self.size)) if token not in self.end_of_generation)
+        return tuple(token for token in tokens if llama.llama_vocab_is_control(self._vocab, token))
 
     @property
     def chat_template(self) -> str | None:
