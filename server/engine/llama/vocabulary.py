@@ -44,6 +44,12 @@ class Vocabulary:
         }
         return tuple(sorted(texts - {""}, key=len, reverse=True))
 
+    @functools.cached_property
+    def placeholders(self) -> tuple[int, ...]:
+        """Control tokens that end no answer. Grammars let none through, so they can stand for codes."""
+        controls = (token for token in range(self.size) if llama.llama_vocab_is_control(self._vocab, token))
+        return tuple(token for token in controls if token not in self.end_of_generation)
+
     @property
     def chat_template(self) -> str | None:
         """The GGUF's own Jinja chat template."""

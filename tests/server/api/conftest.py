@@ -19,6 +19,7 @@ from server.clinical.service import ClinicalService
 from server.drain import Drain
 from server.engine.job import Job
 from server.engine.protocol import Output
+from server.grammar.code_systems import CodeSystem, CodeSystems
 from server.inference.admission import Admission
 from server.inference.audit import AuditSubject, AuditTrail
 from server.inference.pipeline import Inference
@@ -29,6 +30,7 @@ from server.privacy.pseudonyms import Deidentified, pseudonymize
 from server.settings import Settings
 
 PATIENT = "Zebulon Quackenbush"
+CODES = CodeSystem("local", "2026", "c" * 64, {"A1": "one", "B2": "two"})
 VOCABULARY = 256
 
 Script = Callable[[Job], list[Output | Exception]]
@@ -45,6 +47,9 @@ class Bytes:
 
     def piece(self, token: int, special: bool = False) -> bytes:
         return bytes([token])
+
+    def tokenize(self, text: str, *, control: bool) -> list[int]:
+        return list(text.encode())
 
 
 class Template:
@@ -130,6 +135,7 @@ async def api() -> AsyncIterator[Api]:
         authenticator=Keys(),
         inference=inference,
         clinical=ClinicalService(Catalogue(), inference),
+        code_systems=CodeSystems([CODES], [7, 8]),
         metrics=metrics,
         drain=Drain(30),
     )
