@@ -94,7 +94,7 @@ class SourceText:
         for start, end in self._gaps():
             found |= dict.fromkeys(match.group() for match in expression.finditer(self.text, position, start))
             position = end
-        return [text for text in found if text]
+        return [text for text in found if text and not re.search(_UNWRITABLE, text)]
 
     def _gaps(self) -> Iterator[tuple[int, int]]:
         """The atoms, and an empty one at the end of the text."""
