@@ -121,7 +121,7 @@ def refusals(results: Sequence[Result]) -> str:
 
 
 def findings(results: Sequence[Result]) -> list[str]:
-    """One line for each thing to look at, the first of them: what is at fault before what is only doubtful."""
+    """The first lines of what is to be looked at: what is at fault before what is only doubtful."""
     ordered = sorted(results, key=lambda result: not result.faulty)
     lines = [line for result in ordered for line in _lines(result)]
     left = len(lines) - _MOST_SHOWN

@@ -221,6 +221,16 @@ def test_tokens_of_many_bytes_write_nothing_else(words, of_words, schema, seed):
     forced(of_words, schema, seed)
 
 
+@pytest.mark.parametrize(
+    "part", [{"pattern": each} for each in PATTERNS] + [{"format": each} for each in FORMATS]
+)
+def test_every_string_is_one_of_its_pattern_or_format(of_bytes, part):
+    schema = {"type": "string", "maxLength": 60} | part
+    grammar = compile_json_schema(schema).text
+    for seed in range(60):
+        Draft202012Validator(schema, format_checker=CHECKER).validate(json.loads(of_bytes(grammar, seed)))
+
+
 def quoted() -> st.SearchStrategy[Schema]:
     mark = st.fixed_dictionaries(
         {"x-quote-of": st.just("text"), "x-max-words": st.integers(1, 5)},
