@@ -22,6 +22,7 @@ from verdict_table import Result, as_dict, findings, markdown, refusals
 from verdicts import ACCEPTED, CRASHED, HUNG, Compiled, Drawing, Written, serve
 
 _LONGEST_FACTOR = 50
+_TOLD_EVERY = 250
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,19 @@ def _as_json(settings: Settings, results: Sequence[Result], unread: Sequence[str
     return json.dumps(report, indent=1, ensure_ascii=False)
 
 
+def _judged(cases: Sequence[tuple[str, Case]], settings: Settings) -> list[Result]:
+    """All results, or those there are when the run is interrupted."""
+    results: list[Result] = []
+    try:
+        for result in judge_all(cases, settings):
+            results.append(result)
+            if len(results) % _TOLD_EVERY == 0:
+                click.echo(f"{len(results)} of {len(cases)} schemas", err=True)
+    except KeyboardInterrupt:
+        click.echo(f"stopped after {len(results)} of {len(cases)} schemas", err=True)
+    return results
+
+
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--documents", default=10, type=click.IntRange(0), show_default=True, help="Of each schema.")
@@ -153,9 +167,7 @@ def main(*, as_json: bool, check: bool, **options: Any) -> None:
     folders = [sampled(read(path), settings.sample, settings.seed) for path in settings.paths]
     cases = [(folder.name, case) for folder in folders for case in folder.cases]
     unread = [f"{folder.name}/{name}" for folder in folders for name in folder.unread]
-    results: list[Result] = []
-    with click.progressbar(judge_all(cases, settings), length=len(cases), file=sys.stderr) as judged:
-        results.extend(judged)
+    results = _judged(cases, settings)
     click.echo((_as_json if as_json else _as_text)(settings, results, unread))
     sys.exit(check and any(result.faulty for result in results))
 

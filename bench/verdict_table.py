@@ -121,8 +121,9 @@ def refusals(results: Sequence[Result]) -> str:
 
 
 def findings(results: Sequence[Result]) -> list[str]:
-    """One line for each schema that we must not leave as it is, the first of them."""
-    lines = [line for result in results for line in _lines(result)]
+    """The first lines of what is to be looked at: what is at fault before what is only doubtful."""
+    ordered = sorted(results, key=lambda result: not result.faulty)
+    lines = [line for result in ordered for line in _lines(result)]
     left = len(lines) - _MOST_SHOWN
     return [*lines[:_MOST_SHOWN], *([f"and {left} more (--json has all)"] if left > 0 else [])]
 
