@@ -7,13 +7,14 @@ from server.api.completion import TIERS, Completion
 from server.api.disconnect import unless_disconnected
 from server.api.guard import guarded_router, principal_of
 from server.api.services import services_of
+from server.api.tools import messages_of, tools_of
 from server.api.urgency import PRIORITY_HEADER, Asked, AskedUrgency
 from server.auth import Scope
 from server.engine.protocol import Priority, Sampling
 from server.errors import InvalidGrammar, InvalidRequest
 from server.grammar.compiler import ANY_OBJECT
 from server.inference.constraint import Constraint, SchemaConstraint
-from server.inference.request import GenerationRequest, Message, Urgency
+from server.inference.request import GenerationRequest, Urgency
 
 PATH = "/v1/chat/completions"
 
@@ -29,12 +30,18 @@ async def create_chat_completion(
     """Answer a conversation, at once or as a stream of server-sent events."""
     asked = _generation_request(body, request.state.request_id, _urgency(body, headers))
     opening = services_of(request).inference.generate(asked, principal_of(request))
-    completion = Completion(PATH, scored=bool(body.logprobs), include_usage=_wants_usage(body))
+    completion = Completion(
+        PATH,
+        scored=bool(body.logprobs),
+        include_usage=_wants_usage(body),
+        calling=asked.tools is not None,
+    )
     work = completion.stream(opening) if body.stream else completion.whole(opening)
     try:
         return await unless_disconnected(request, work)
     except InvalidGrammar as error:
-        raise InvalidGrammar(error.message, param="response_format") from None
+        param = "tools" if asked.tools else "response_format"
+        raise InvalidGrammar(error.message, param=param) from None
 
 
 def _urgency(body: ChatCompletionRequest, headers: Asked) -> Urgency:
@@ -49,19 +56,17 @@ def _urgency(body: ChatCompletionRequest, headers: Asked) -> Urgency:
 
 
 def _generation_request(body: ChatCompletionRequest, request_id: str, urgency: Urgency) -> GenerationRequest:
-    messages = tuple(
-        Message("system" if each.role == "developer" else each.role, each.text) for each in body.messages
-    )
     return GenerationRequest(
         request_id=request_id,
         route=PATH,
         model=body.model,
-        messages=messages,
+        messages=messages_of(body.messages),
         sampling=_sampling(body),
         answers=body.n or 1,
         max_tokens=body.answer_tokens,
         stop=body.stop_strings,
         constraint=_constraint(body),
+        tools=tools_of(body),
         urgency=urgency,
     )
 

@@ -10,11 +10,12 @@ from server.engine.protocol import Output, Priority, TokenLogprob
 from server.errors import DeadlineExceeded, EngineUnavailable, GenerationFailed
 from server.inference.merge import merged
 from server.inference.text import Detokenizer, StopMatcher, TextStage
+from server.inference.tool_calls import CallDelta, CallReader
 from server.inference.weights import LoadedWeights
 from server.metrics import Metrics
 from server.privacy.pseudonyms import Deidentified
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "tool_calls"]
 Score = tuple[int, TokenLogprob]
 
 
@@ -23,21 +24,27 @@ class Piece:
     """Text to be shown, and the tokens that came with it where their log-probabilities were asked for.
 
     The tokens are those that the weights wrote: theirs is the text with pseudonyms, never with identities.
+    `calls` are parts of calls of tools, all behind the text.
     """
 
     text: str
     scores: tuple[Score, ...] = ()
+    calls: tuple[CallDelta, ...] = ()
 
 
 @dataclass(slots=True)
 class Answer:
-    """One answer. Iterate it once for its pieces, with every identity restored."""
+    """One answer. Iterate it once for its pieces, with every identity restored.
+
+    Where a `reader` tells calls from content, stop strings are looked for in the content only.
+    """
 
     outputs: AsyncGenerator[Output, None]
     detokenizer: Detokenizer
     restorer: TextStage | None
     stops: StopMatcher
     metrics: Metrics
+    reader: CallReader | None = None
     completion_tokens: int = 0
     cached_tokens: int = 0
     finish_reason: FinishReason | None = None
@@ -51,26 +58,48 @@ class Answer:
             async for output in outputs:
                 self._observe(output)
                 text = self._shown(self.detokenizer.feed(output.tokens))
-                if text:
-                    yield self._piece(text)
+                calls = self._called()
+                if text or calls:
+                    yield self._piece(text, calls)
                 if self.stops.stopped:
                     break
                 self._check(output)
-        held = "" if self.stops.stopped else self._shown(self.detokenizer.flush()) + self._flushed()
-        if self.stops.stopped:
-            self.finish_reason = "stop"
-        if held or self._scores:
-            yield self._piece(held)
+        held = "" if self.stops.stopped else self._rest()
+        calls = self._called()
+        self._conclude()
+        if held or calls or self._scores:
+            yield self._piece(held, calls)
 
-    def _piece(self, text: str) -> Piece:
+    def _piece(self, text: str, calls: tuple[CallDelta, ...]) -> Piece:
         scores, self._scores = self._scores, []
-        return Piece(text, tuple(scores))
+        return Piece(text, tuple(scores), calls)
+
+    def _called(self) -> tuple[CallDelta, ...]:
+        return self.reader.take() if self.reader and not self.stops.stopped else ()
 
     def _shown(self, text: str) -> str:
+        """What of the content can be shown; once a call begins, all of it."""
+        shown = self._content(self.reader.feed(text) if self.reader else text)
+        return shown + self._flushed() if self.reader and self.reader.calls else shown
+
+    def _rest(self) -> str:
+        shown = self._shown(self.detokenizer.flush())
+        return shown + (self._content(self.reader.flush()) if self.reader else "") + self._flushed()
+
+    def _content(self, text: str) -> str:
         return self.stops.feed(self.restorer.feed(text) if self.restorer else text)
 
     def _flushed(self) -> str:
         return self.stops.feed(self.restorer.flush() if self.restorer else "") + self.stops.flush()
+
+    def _conclude(self) -> None:
+        if self.stops.stopped:
+            self.finish_reason = "stop"
+        elif self.reader and self.finish_reason == "stop":
+            if not self.reader.complete:
+                raise GenerationFailed("the engine could not finish the answer: a call is not whole")
+            if self.reader.calls:
+                self.finish_reason = "tool_calls"
 
     def _observe(self, output: Output) -> None:
         if self.completion_tokens == 0 and output.tokens:
@@ -134,4 +163,5 @@ class Generation:
 
 def _joined(pieces: list[Piece]) -> Piece:
     scores = tuple(score for piece in pieces for score in piece.scores)
-    return Piece("".join(piece.text for piece in pieces), scores)
+    calls = tuple(call for piece in pieces for call in piece.calls)
+    return Piece("".join(piece.text for piece in pieces), scores, calls)

@@ -13,11 +13,14 @@ from server.engine.job import Job
 from server.engine.protocol import Sampling
 from server.errors import DeadlineExceeded, InfirmaryError, InvalidRequest
 from server.grammar.compiler import Grammar
+from server.grammar.tool_calls import CallSyntax
 from server.inference.admission import Admission, answer_budget
 from server.inference.audit import Auditor, AuditSubject, AuditTrail
 from server.inference.generation import Answer, Generation
 from server.inference.request import GenerationRequest, Message
 from server.inference.text import Detokenizer, StopMatcher
+from server.inference.tool_calls import CallReader
+from server.inference.tools import seen_of
 from server.inference.weights import LoadedWeights, WeightsRouter
 from server.metrics import Metrics
 from server.privacy.policy import PrivacyPolicy
@@ -53,14 +56,15 @@ class Inference:
         _check_bias(request.sampling, weights.vocabulary.size)
         deidentified = await self._deidentify(request)
         messages = _as_the_model_sees(request.messages, deidentified)
-        tokens = await asyncio.to_thread(weights.template.render, messages)
+        tools = request.tools.shapes(seen_of(deidentified.texts)) if request.tools else ()
+        tokens = await asyncio.to_thread(weights.template.render, messages, tools)
         max_tokens = answer_budget(
             len(tokens),
             request.max_tokens,
             request.most_tokens or self.default_max_tokens,
             weights.context_tokens,
         )
-        grammar = await self._constrain(request, deidentified)
+        grammar = await self._constrain(request, deidentified, weights.template.calls)
         if request.urgency.expired:
             raise DeadlineExceeded
         job = Job(
@@ -93,28 +97,34 @@ class Inference:
     def _answer(
         self, request: GenerationRequest, weights: LoadedWeights, job: Job, deidentified: Deidentified
     ) -> Answer:
-        vault = deidentified.vault
+        vault, syntax = deidentified.vault, weights.template.calls
+        json = job.grammar is not None and not request.tools
         return Answer(
             outputs=weights.engine.generate(job),
-            detokenizer=Detokenizer(weights.vocabulary),
-            restorer=vault.restorer(json=job.grammar is not None) if request.restore else None,
+            detokenizer=Detokenizer(weights.vocabulary, syntax.tokens.values() if request.tools else ()),
+            restorer=vault.restorer(json=json) if request.restore else None,
             stops=StopMatcher(request.stop),
             metrics=self.metrics,
+            reader=CallReader(syntax, lambda: vault.restorer(json=True)) if request.tools else None,
         )
 
     async def _deidentify(self, request: GenerationRequest) -> Deidentified:
         texts = [message.text for message in request.messages if message.from_caller]
         texts += request.constraint.texts if request.constraint else ()
+        texts += _tool_texts(request)
         with self.metrics.deidentification.time():
             return await self.privacy.deidentify(texts)
 
-    async def _constrain(self, request: GenerationRequest, deidentified: Deidentified) -> Grammar | None:
-        constraint = request.constraint
-        if constraint is None:
+    async def _constrain(
+        self, request: GenerationRequest, deidentified: Deidentified, syntax: CallSyntax
+    ) -> Grammar | None:
+        if request.tools:
+            return await asyncio.to_thread(request.tools.compile, seen_of(deidentified.texts), syntax)
+        if request.constraint is None:
             return None
-        count = len(deidentified.texts) - len(constraint.texts)
+        count = sum(message.from_caller for message in request.messages)
         messages, texts = deidentified.texts[:count], deidentified.texts[count:]
-        return await asyncio.to_thread(constraint.compile, texts, messages)
+        return await asyncio.to_thread(request.constraint.compile, texts, messages)
 
     @contextmanager
     def _admitted(self, answers: int) -> Iterator[None]:
@@ -174,10 +184,20 @@ def _jobs(job: Job, answers: int) -> Iterator[Job]:
         yield replace(job, sampling=sampling)
 
 
+def _tool_texts(request: GenerationRequest) -> dict[str, None]:
+    """Each once: definitions repeat the same few words."""
+    defined = request.tools.texts if request.tools else ()
+    called = (text for message in request.messages for call in message.calls for text in call.texts)
+    return dict.fromkeys((*defined, *called))
+
+
 def _as_the_model_sees(messages: tuple[Message, ...], deidentified: Deidentified) -> list[Message]:
     texts = iter(deidentified.texts)
+    seen = seen_of(deidentified.texts)
     return [
-        Message(each.role, next(texts).text, from_caller=True) if each.from_caller else each
+        replace(each, text=next(texts).text, calls=tuple(call.as_seen(seen) for call in each.calls))
+        if each.from_caller
+        else each
         for each in messages
     ]
 
