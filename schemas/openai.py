@@ -47,7 +47,10 @@ Content = Annotated[
 
 
 class ChatMessage(Strict):
-    """One turn. The null fields are those that clients send back with an answer they were given."""
+    """One turn. The null fields are those that clients send back with an answer they were given.
+
+    `parsed` is what OpenAI's Python client adds to an answer that it parsed: the content once more.
+    """
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     tool_calls: list[SentToolCall] | None = Field(None, min_length=1)
@@ -56,6 +59,8 @@ class ChatMessage(Strict):
     refusal: None = None
     audio: None = None
     function_call: None = None
+    annotations: None = None
+    parsed: JsonValue = None
 
     @field_validator("tool_calls")
     @classmethod

@@ -64,10 +64,14 @@ ToolChoice = Annotated[
 
 
 class SentFunctionCall(Strict):
-    """What was called; `arguments` is the JSON text of an object."""
+    """What was called; `arguments` is the JSON text of an object.
+
+    `parsed_arguments` is what OpenAI's Python client adds to it, and sends back: `arguments` once more.
+    """
 
     name: str = Field(pattern=NAME_PATTERN)
     arguments: str
+    parsed_arguments: JsonValue = None
 
 
 class SentToolCall(Strict):

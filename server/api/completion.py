@@ -54,7 +54,8 @@ class Completion:
         async with AsyncExitStack() as stack:
             generation = await stack.enter_async_context(opening)
             pieces = await stack.enter_async_context(aclosing(generation.pieces()))
-            first = await anext(pieces, (0, Piece("")))
+            # Not as the default: Python 3.11 takes a tuple there for the arguments of an exception.
+            first = await anext(pieces, None) or (0, Piece(""))
             held = stack.pop_all()
             return EventStream(self._events(generation, first, pieces, held), held, _headers(generation))
 

@@ -53,9 +53,13 @@ def detect(render: Rendering) -> CallSyntax | None:
     if _NAME not in asked or _ANSWERED["content"] not in text:
         return None
     if hermes := _HERMES.search(text):
-        return CallSyntax(**hermes.groupdict(), separator="\n")
+        return replace(_found(hermes), marker=hermes["marker"], separator="\n")
     bare = _BARE.match(text, len(asked)) if text.startswith(asked) else None
-    return CallSyntax(**bare.groupdict()) if bare else None
+    return _found(bare) if bare else None
+
+
+def _found(match: re.Match[str]) -> CallSyntax:
+    return CallSyntax(opening=match["opening"], middle=match["middle"], closing=match["closing"])
 
 
 def takes_system(render: Rendering) -> bool:

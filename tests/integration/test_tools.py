@@ -119,7 +119,12 @@ def test_a_model_that_is_shown_how_calls_when_it_is_free_to(openai) -> None:
 
 @pytest.mark.parametrize("choice", ["required", GET_DOSE], ids=["required", "named"])
 def test_a_stream_gathers_to_the_same_calls(openai, choice: Any) -> None:
-    asked = {"messages": QUESTION, "tools": TOOLS, "tool_choice": choice} | GREEDY
+    asked = {
+        "messages": QUESTION,
+        "tools": TOOLS,
+        "tool_choice": choice,
+        "parallel_tool_calls": False,
+    } | GREEDY
     whole = openai.chat.completions.create(**asked).choices[0].message
     with openai.chat.completions.stream(**asked) as stream:
         events = list(stream)

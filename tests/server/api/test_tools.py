@@ -115,7 +115,8 @@ async def test_several_answers_each_with_calls(api):
 
 
 @pytest.mark.parametrize(
-    "written", [f"{CALL}\n{CALL[:-25]}", f"{CALL}\n{END[:-25]}", f'{CALL}\n<tool_call>{{"name":"st', f"{CALL}\n<tool"]
+    "written",
+    [f"{CALL}\n{CALL[:-25]}", f"{CALL}\n{END[:-25]}", f'{CALL}\n<tool_call>{{"name":"st', f"{CALL}\n<tool"],
 )
 async def test_a_call_that_the_limit_cuts_off_is_left_out(api, written):
     api.engine.script = saying(written, finish="length")
@@ -250,7 +251,9 @@ async def test_turns_that_do_not_belong_together_are_refused_by_place(api, turns
 
 async def test_calls_sent_back_by_a_client_that_gathered_a_stream(api):
     turn = called("a")
+    turn |= {"parsed": None, "annotations": None, "refusal": None, "audio": None, "function_call": None}
     turn["tool_calls"][0]["index"] = 0
+    turn["tool_calls"][0]["function"]["parsed_arguments"] = {}
     turn.pop("content")
     answer = await api.http.post(CHAT, json=BODY | {"messages": [*MESSAGES, turn, result("a")]})
     assert answer.status_code == 200, answer.text
