@@ -71,12 +71,17 @@ def takes_system(render: Rendering) -> bool:
         return False
 
 
-def with_tokens(syntax: CallSyntax, vocabulary: Vocabulary) -> CallSyntax:
-    """`syntax` with the tokens that a vocabulary has for parts of it."""
-    marks = _MARK.findall(syntax.opening + syntax.closing)
-    found = {mark: vocabulary.mark(mark) for mark in marks}
-    tokens = {mark: token for mark, token in found.items() if token is not None}
-    loose = tuple(sorted(vocabulary.written_marks - set(tokens.values())))
+def with_tokens(syntax: CallSyntax, vocabulary: Vocabulary, *, native: bool) -> CallSyntax:
+    """`syntax` with the tokens that a vocabulary has for parts of it.
+
+    Control tokens are among them only where the syntax is `native`: elsewhere the prompt spells their texts.
+    """
+    written = vocabulary.written_marks
+    found = {mark: vocabulary.mark(mark) for mark in _MARK.findall(syntax.opening + syntax.closing)}
+    tokens = {
+        mark: token for mark, token in found.items() if token is not None and (native or token in written)
+    }
+    loose = tuple(sorted(written - set(tokens.values())))
     return replace(syntax, tokens=tokens, loose=loose)
 
 

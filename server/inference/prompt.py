@@ -51,7 +51,7 @@ class ChatTemplate:
         syntax = detect(self._probed)
         self._native = syntax is not None
         self._system = takes_system(self._probed)
-        self.calls = with_tokens(syntax or HERMES, vocabulary)
+        self.calls = with_tokens(syntax or HERMES, vocabulary, native=self._native)
         self._control = re.compile("|".join(map(re.escape, vocabulary.control_texts)) or r"(?!)")
 
     def render(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> list[int]:

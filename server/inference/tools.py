@@ -1,6 +1,7 @@
 """Tools: what a caller lets the model call and what was called before, as the model may see them."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,6 +52,11 @@ class Tool:
     parameters: Mapping[str, Any]
 
     @property
+    def words(self) -> str:
+        """The name as words: within a name, what identifies somebody may not be found."""
+        return re.sub(r"[_-]+|(?<=[a-z])(?=[A-Z])", " ", self.name)
+
+    @property
     def shape(self) -> dict[str, Any]:
         """As chat templates know it: in OpenAI's shape."""
         described = {"name": self.name, "description": self.description, "parameters": self.parameters}
@@ -72,12 +78,12 @@ class Tools:
     @property
     def texts(self) -> Iterator[str]:
         """What is de-identified: every string of the definitions."""
-        return (text for tool in self.tools for text in strings(tool.shape))
+        return (text for tool in self.tools for text in (tool.words, *strings(tool.shape)))
 
     def shapes(self, seen: Seen) -> list[dict[str, Any]]:
         """The definitions as the model may see them; raises InvalidRequest on a name with an identifier."""
         for number, tool in enumerate(self.tools):
-            if seen[tool.name] != tool.name:
+            if any(seen[text] != text for text in (tool.name, tool.words)):
                 raise InvalidRequest(f"tools.{number}: the name holds an identifier", param="tools")
         return [
             mapped(tool.shape, lambda leaf: seen[leaf] if isinstance(leaf, str) else leaf)

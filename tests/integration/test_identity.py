@@ -223,6 +223,7 @@ def test_calls_of_tools(tapped: Tapped, tapped_http, stream: bool) -> None:
     "function",
     [
         {"name": "Carmen-Delacroix"},
+        {"name": "ask_DrThaddeusOkonkwo_now"},
         {"name": "look_up", "parameters": {"type": "object", "properties": {NAME: {"type": "boolean"}}}},
         {"name": "look_up", "parameters": {"type": "object", "required": [NAME]}},
         {"name": "look_up", "description": TEXT, "parameters": {"type": "object", "default": {NAME: [TEXT]}}},

@@ -87,9 +87,11 @@ async def test_calls_or_text_are_left_to_the_model(async_openai) -> None:
     answers = await asyncio.gather(
         *(
             async_openai.chat.completions.create(
-                messages=QUESTION, tools=TOOLS, **(GREEDY | {"temperature": 1, "seed": seed})
+                messages=QUESTION,
+                tools=TOOLS,
+                **(GREEDY | {"temperature": 1, "seed": seed, "max_tokens": 60}),
             )
-            for seed in range(8)
+            for seed in range(4)
         )
     )
     for answer in answers:
@@ -101,19 +103,27 @@ async def test_calls_or_text_are_left_to_the_model(async_openai) -> None:
             assert_fits(call)
 
 
-def test_a_model_that_is_shown_how_calls_when_it_is_free_to(openai) -> None:
-    """After several calls in the conversation even small weights make another."""
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_model_that_is_shown_how_calls_when_it_is_free_to(openai, stream: bool) -> None:
+    """After three calls of the same kind even small weights make a fourth."""
     messages: list[Any] = []
-    for number in range(4):
-        messages.append({"role": "user", "content": f"Notify ward {number}."})
-        call = {"name": "notify", "arguments": '{"urgent":true}'}
-        calls = [{"id": f"c{number}", "type": "function", "function": call}]
-        messages.append({"role": "assistant", "tool_calls": calls})
-        messages.append({"role": "tool", "tool_call_id": f"c{number}", "content": "Done."})
-        messages.append({"role": "assistant", "content": "Done."})
-    messages.append({"role": "user", "content": "Notify ward 4."})
-    completion = openai.chat.completions.create(messages=messages, tools=TOOLS[1:], **GREEDY)
-    for call in completion.choices[0].message.tool_calls or []:
+    for days, drug in enumerate(["metoprolol", "aspirin", "metoprolol"], 3):
+        arguments = json.dumps({"drug": drug, "patient": "nobody", "days": days})
+        call = {"id": "a", "type": "function", "function": {"name": "get_dose", "arguments": arguments}}
+        messages.append({"role": "user", "content": f"What is the dose of {drug} for {days} days?"})
+        messages.append({"role": "assistant", "tool_calls": [call]})
+        messages.append({"role": "tool", "tool_call_id": "a", "content": "25 mg"})
+        messages.append({"role": "assistant", "content": "25 mg."})
+    messages.append({"role": "user", "content": "What is the dose of aspirin for 9 days?"})
+    asked = {"messages": messages, "tools": TOOLS[:1]} | GREEDY
+    if stream:
+        with openai.chat.completions.stream(**asked) as gathered:
+            choice = gathered.get_final_completion().choices[0]
+    else:
+        choice = openai.chat.completions.create(**asked).choices[0]
+    assert choice.finish_reason == "tool_calls"
+    assert choice.message.content is None
+    for call in choice.message.tool_calls:
         assert_fits(call)
 
 

@@ -96,23 +96,33 @@ def test_whether_a_system_message_is_taken(source, taken):
     assert takes_system(rendering(source)) == taken
 
 
+CONTROLS = 5
+
+
 class Marked:
-    """A vocabulary with tokens of their own for some texts."""
+    """A vocabulary with tokens of their own for some texts; the first five of them are control tokens."""
 
     def __init__(self, **marks: int) -> None:
         self.marks = {f"<{name}>": token for name, token in marks.items()}
-        self.written_marks = frozenset(marks.values())
+        self.written_marks = frozenset(token for token in marks.values() if token >= CONTROLS)
 
     def mark(self, text: str) -> int | None:
         return self.marks.get(text)
 
 
 def test_tokens_that_stand_for_parts_of_the_syntax_are_known():
-    vocabulary: Any = Marked(**{"tool_call": 7, "/tool_call": 8, "think": 9})
-    marked = with_tokens(HERMES, vocabulary)
-    assert marked.tokens == {"<tool_call>": 7, "</tool_call>": 8}
-    assert marked.loose == (9,)
-    assert with_tokens(HERMES, Marked()) == HERMES  # type: ignore[arg-type]
+    vocabulary: Any = Marked(**{"tool_call": 7, "/tool_call": 8, "think": 9, "end": 2})
+    for native in (True, False):
+        marked = with_tokens(HERMES, vocabulary, native=native)
+        assert marked.tokens == {"<tool_call>": 7, "</tool_call>": 8}
+        assert marked.loose == (9,)
+        assert with_tokens(HERMES, Marked(), native=native) == HERMES  # type: ignore[arg-type]
+
+
+def test_control_tokens_are_used_only_where_the_template_shows_them():
+    vocabulary: Any = Marked(**{"tool_call": 1, "/tool_call": 2, "think": 9})
+    assert with_tokens(HERMES, vocabulary, native=True).tokens == {"<tool_call>": 1, "</tool_call>": 2}
+    assert with_tokens(HERMES, vocabulary, native=False).tokens == {}
 
 
 def test_json_in_a_template_is_not_escaped_for_html():

@@ -64,6 +64,13 @@ def test_a_name_that_identifies_somebody_is_refused_without_saying_it():
     assert "maria" not in caught.value.message
 
 
+@pytest.mark.parametrize("name", ["Maria_Alvarez", "find-Maria--Alvarez", "callMariaAlvarez"])
+def test_a_name_is_searched_word_by_word(name):
+    tools = Tools((Tool(name, None, {"type": "object"}),))
+    with pytest.raises(InvalidRequest):
+        tools.shapes(seen(tools.texts))
+
+
 @pytest.mark.parametrize(
     "parameters",
     [
