@@ -5,6 +5,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _REQUEST_TOKENS = (1, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 _STEP_TOKENS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_GRAMMAR_SECONDS = (0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.02, 0.1, 0.5, 2)
 _STEP_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 
 
@@ -52,6 +53,18 @@ class Metrics:
             "infirmary_engine_step_tokens",
             "Tokens of all sequences that one decode step carried.",
             buckets=_STEP_TOKENS,
+            registry=registry,
+        )
+        self.grammar_mask = Histogram(
+            "infirmary_grammar_mask_seconds",
+            "Which tokens a grammar lets through at one place of one answer.",
+            buckets=_GRAMMAR_SECONDS,
+            registry=registry,
+        )
+        self.grammar_compile = Histogram(
+            "infirmary_grammar_compile_seconds",
+            "Compilation of one grammar that the engine did not know.",
+            buckets=_GRAMMAR_SECONDS,
             registry=registry,
         )
         self.engine_restarts = Counter(

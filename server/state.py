@@ -197,6 +197,10 @@ def _engine(settings: EngineSettings, path: Path, metrics: Metrics) -> EngineSup
         metrics.drafted_tokens.inc(step.drafted)
         metrics.accepted_tokens.inc(step.accepted)
         metrics.prefix_cache_bytes.set(step.kept_bytes)
+        for seconds in step.mask_s:
+            metrics.grammar_mask.observe(seconds)
+        for seconds in step.compile_s:
+            metrics.grammar_compile.observe(seconds)
         if step.leaks is not None:
             metrics.engine_leaks.set(step.leaks)
 

@@ -1,12 +1,14 @@
 """Runs one step: its tokens through the weights, and what the logits say onto the answers."""
 
+import time
 from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
 
 from server.engine.backend import Backend, Batch, Interrupted
 from server.engine.logit_rows import LogitRows
 from server.engine.lookup import common_length
-from server.engine.matcher import GrammarFault
+from server.engine.mask import Mask
+from server.engine.matcher import GrammarFault, Matcher
 from server.engine.scheduler import Work
 from server.engine.sequence import Sequence
 
@@ -16,6 +18,12 @@ class Answering:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self._mask_s: list[float] = []
+
+    def take_mask_seconds(self) -> list[float]:
+        """How long each mask of a grammar took since this was last asked."""
+        mask_s, self._mask_s = self._mask_s, []
+        return mask_s
 
     def step(self, work: SequenceOf[Work], given_up: Callable[[], bool] | None = None) -> bool:
         """Advance every sequence of `work`; those that end say so in `finish`.
@@ -58,7 +66,7 @@ class Answering:
     def _extend(self, sequence: Sequence, rows: LogitRows, row: int) -> None:
         """Grow the answer by the sampled token and by what the grammar forces after it."""
         matcher = sequence.matcher
-        token = sequence.sampler.sample(rows, row, matcher.allowed() if matcher else None)
+        token = sequence.sampler.sample(rows, row, self._mask(matcher) if matcher else None)
         if matcher:
             matcher.accept(token)
         if token in self._backend.end_of_generation:
@@ -70,6 +78,12 @@ class Answering:
         elif matcher and not matcher.finished:
             added += matcher.forced()
         sequence.grow(added)
+
+    def _mask(self, matcher: Matcher) -> Mask:
+        started_s = time.perf_counter()
+        mask = matcher.allowed()
+        self._mask_s.append(time.perf_counter() - started_s)
+        return mask
 
     def _settle(self, work: Work, added: list[int]) -> None:
         """Keep of the draft in the cache what was right."""

@@ -2,12 +2,10 @@
 
 import time
 
-from llguidance import LLTokenizer
-
 from server.engine.backend import Backend
 from server.engine.blocks import cut_before
 from server.engine.lookup import Habit, PromptLookup
-from server.engine.matcher import GrammarFault, Grammars
+from server.engine.matcher import GrammarFault, Matcher
 from server.engine.protocol import FinishReason, Output, Priority, Sampling, Submit, Warm
 from server.engine.sampler import Sampler
 from server.engine.sequence import Sequence
@@ -24,20 +22,19 @@ class Refused(Exception):
 class Intake:
     """Checks requests and makes sequences of them."""
 
-    def __init__(self, backend: Backend, tokenizer: LLTokenizer, *, speculate: bool) -> None:
+    def __init__(self, backend: Backend, *, speculate: bool) -> None:
         self._backend = backend
-        self._grammars = Grammars(tokenizer)
         self._speculate = speculate and backend.trimmable
         self._free_text, self._constrained = Habit(), Habit()
 
     def sequence(self, submit: Submit) -> Sequence:
-        """A sequence ready to be queued; it may have finished already. Raises Refused."""
+        """A sequence ready to be queued, once it has its grammar where it asks for one. Raises Refused."""
         self._check(submit)
         try:
             sampler = Sampler(submit.sampling, submit.tokens, vocabulary=self._backend.vocabulary_size)
         except ValueError as error:
             raise Refused(submit, "rejected", str(error)) from error
-        sequence = Sequence(
+        return Sequence(
             id=submit.id,
             tokens=list(submit.tokens),
             prompt_length=len(submit.tokens),
@@ -50,9 +47,20 @@ class Intake:
             lookup=self._lookup(submit) if self._speculate else None,
             submitted_s=time.perf_counter(),
         )
-        if submit.grammar is not None:
-            self._constrain(sequence, submit)
-        return sequence
+
+    def constrain(self, sequence: Sequence, matcher: Matcher | GrammarFault) -> None:
+        """Attach the grammar; what it forces before the first choice is decoded with the prompt's end.
+
+        The sequence may have finished then.
+        """
+        try:
+            if isinstance(matcher, GrammarFault):
+                raise matcher
+            sequence.matcher = matcher
+            if sequence.logprob_count is None:
+                sequence.grow(matcher.forced())
+        except GrammarFault as fault:
+            sequence.fail("grammar_error", str(fault))
 
     def warm_up(self, warm: Warm, number: int) -> Sequence | None:
         """A sequence of whole blocks without an answer, or None where there is no whole block."""
@@ -82,12 +90,3 @@ class Intake:
 
     def _are_tokens(self, ids: list[int]) -> bool:
         return 0 <= min(ids) <= max(ids) < self._backend.vocabulary_size
-
-    def _constrain(self, sequence: Sequence, submit: Submit) -> None:
-        """Attach the grammar; what it forces before the first choice is decoded with the prompt's end."""
-        try:
-            sequence.matcher = self._grammars.matcher(submit.grammar or "")
-            if sequence.logprob_count is None:
-                sequence.grow(sequence.matcher.forced())
-        except GrammarFault as fault:
-            raise Refused(submit, "grammar_error", str(fault)) from fault

@@ -12,6 +12,7 @@ from server.engine.backend import Backend
 from server.engine.budget import PrefillBudget
 from server.engine.calibration import StepCost
 from server.engine.channel import Channel, ChannelClosed
+from server.engine.compilation import Compilation
 from server.engine.intake import Intake, Refused
 from server.engine.prefix_cache import PrefixCache
 from server.engine.protocol import Cancel, Output, Policy, Step, Submit, Warm
@@ -20,6 +21,8 @@ from server.engine.scheduler import Scheduler, Work
 from server.engine.sequence import Sequence
 from server.engine.slots import Slots
 from server.engine.speculation import Speculation
+
+_COMPILING_S = 0.005
 
 
 class EngineLoop:
@@ -35,7 +38,8 @@ class EngineLoop:
     ) -> None:
         self._channel = channel
         reuse = policy.prefix_cache if backend.trimmable else "off"
-        self._intake = Intake(backend, tokenizer, speculate=policy.speculate)
+        self._intake = Intake(backend, speculate=policy.speculate)
+        self._compilation = Compilation(tokenizer)
         self._trimmable = backend.trimmable
         self._keeps = reuse != "off" and policy.kept_bytes > 0
         self._cache = PrefixCache(reuse, policy.kept_bytes)
@@ -70,8 +74,12 @@ class EngineLoop:
             self._step(work)
         self._publish(work, time.perf_counter() - started_s)
 
+    @property
+    def _waiting(self) -> int:
+        return len(self._queue) + len(self._compilation)
+
     def _receive(self) -> None:
-        idle = not (len(self._slots) or len(self._queue))
+        idle = not (len(self._slots) or self._waiting)
         for message in self._channel.receive(wait=idle):
             if isinstance(message, Submit):
                 self._submit(message)
@@ -79,6 +87,15 @@ class EngineLoop:
                 self._warm(message)
             elif isinstance(message, Cancel):
                 self._end(message.id, None)
+        self._collect()
+
+    def _collect(self) -> None:
+        """Queue those whose grammars are compiled. Where there is nothing else to do, wait for them."""
+        if len(self._compilation) and not (len(self._slots) or len(self._queue)):
+            self._compilation.wait(_COMPILING_S)
+        for sequence, matcher in self._compilation.finished():
+            self._intake.constrain(sequence, matcher)
+            self._enter(sequence)
 
     def _submit(self, submit: Submit) -> None:
         try:
@@ -86,12 +103,18 @@ class EngineLoop:
         except Refused as refused:
             self._ended.append(refused.output)
             return
-        if sequence.finish:
-            self._ended.append(_output(sequence))
-            return
-        self._queue.add(sequence)
         if submit.deadline_s is not None:
             heapq.heappush(self._deadlines, (sequence.submitted_s + submit.deadline_s, submit.id))
+        if submit.grammar is None:
+            self._enter(sequence)
+        else:
+            self._compilation.begin(sequence, submit.grammar)
+
+    def _enter(self, sequence: Sequence) -> None:
+        if sequence.finish:
+            self._ended.append(_output(sequence))
+        else:
+            self._queue.add(sequence)
 
     def _warm(self, warm: Warm) -> None:
         sequence = self._intake.warm_up(warm, next(self._warming)) if self._keeps else None
@@ -106,7 +129,7 @@ class EngineLoop:
     def _end(self, request_id: int, output: Output | None) -> None:
         """End a request from outside, wherever it stands; `output` is what its client is told."""
         self._ended = [each for each in self._ended if each.id != request_id]
-        sequence = self._queue.take(request_id)
+        sequence = self._queue.take(request_id) or self._compilation.take(request_id)
         if sequence is None:
             sequence = next((each for each in self._slots if each.id == request_id), None)
             if sequence is None:
@@ -153,18 +176,20 @@ class EngineLoop:
                 self._slots.release(sequence)
         for sequence in [each for each in self._slots if each.warming and not each.prefill_left]:
             self._slots.release(sequence, pinned=True)
-        idle = not (len(self._slots) or len(self._queue))
+        idle = not (len(self._slots) or self._waiting)
         self._channel.send(
             Step(
                 outputs=outputs,
                 running=len(self._slots),
-                waiting=len(self._queue),
+                waiting=self._waiting,
                 batch_tokens=sum(each.count + len(each.draft) for each in work),
                 step_s=step_s,
                 reused=self._slots.take_reused(),
                 drafted=sum(len(each.draft) for each in work),
                 accepted=sum(each.accepted for each in work),
                 kept_bytes=self._cache.kept_bytes,
+                mask_s=self._answering.take_mask_seconds(),
+                compile_s=self._compilation.take_seconds(),
                 leaks=self._slots.leaks() + self._cache.leaks if idle else None,
             )
         )

@@ -1,14 +1,11 @@
 """A grammar's state for one sequence: what may come next, what must come next."""
 
-from collections import OrderedDict
 from copy import copy
 
 from llguidance import LLMatcher, LLTokenizer
 from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
 
 from server.engine.mask import Mask
-
-_KEPT_GRAMMARS = 64
 
 
 class GrammarFault(Exception):
@@ -66,19 +63,3 @@ class Matcher:
     def _check(self) -> None:
         if self._matcher.is_error():
             raise GrammarFault("the matcher failed")
-
-
-class Grammars:
-    """Matchers by grammar text; those used last are kept, since compiling takes 10 to 100 ms."""
-
-    def __init__(self, tokenizer: LLTokenizer) -> None:
-        self._tokenizer = tokenizer
-        self._compiled: OrderedDict[str, Matcher] = OrderedDict()
-
-    def matcher(self, grammar: str) -> Matcher:
-        """A matcher at the start of `grammar` (llguidance text); raises GrammarFault."""
-        compiled = self._compiled.pop(grammar, None) or Matcher(self._tokenizer, grammar)
-        self._compiled[grammar] = compiled
-        if len(self._compiled) > _KEPT_GRAMMARS:
-            self._compiled.popitem(last=False)
-        return compiled.fork()

@@ -161,8 +161,9 @@ class Step(msgspec.Struct, frozen=True, tag="step"):
     """What one turn of the loop brought, for all sequences at once.
 
     Sequences that got a slot found `reused` tokens computed already. Of `drafted` tokens, which were guesses,
-    `accepted` were right. `leaks` is what the check of slots, KV and prefixes found, made when the engine has
-    nothing left to do; None otherwise.
+    `accepted` were right. `mask_s` are the seconds that each mask of a grammar took, `compile_s` those that
+    each grammar took which was not known yet. `leaks` is what the check of slots, KV and prefixes found, made
+    when the engine has nothing left to do; None otherwise.
     """
 
     outputs: list[Output]
@@ -174,6 +175,8 @@ class Step(msgspec.Struct, frozen=True, tag="step"):
     drafted: int = 0
     accepted: int = 0
     kept_bytes: int = 0
+    mask_s: list[float] = []
+    compile_s: list[float] = []
     leaks: int | None = None
 
 

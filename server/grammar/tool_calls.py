@@ -6,15 +6,13 @@ Source of the Lark dialect, its lazy rules and its token ids: llguidance, docs/s
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from outlines.types import CFG
 
-Schema = Mapping[str, Any]
+from server.grammar.compiler import Grammar, compile_output_type
 
 _ANYTHING = "/(?s:.*)/"
-_ARGUMENTS = {"x-guidance": {"whitespace_flexible": False}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +42,34 @@ HERMES = CallSyntax(
 )
 
 
-def tool_calls_type(
-    syntax: CallSyntax, schemas: Mapping[str, Schema], *, required: bool, most_calls: int
-) -> CFG:
-    """The Outlines output type of at most `most_calls` calls; `schemas` are the arguments', by tool.
+def compile_tool_calls(
+    syntax: CallSyntax, arguments: Mapping[str, Grammar], *, required: bool, most_calls: int
+) -> Grammar:
+    """The grammar of at most `most_calls` calls; `arguments` are the tools', by name.
 
-    Unless calls are `required`, there is free text before them, or nothing else.
+    Unless calls are `required`, there is free text before them, or nothing else. Raises InvalidGrammar.
     """
     calls = [
         f"calls: call{_more(syntax, most_calls)}",
-        "call: " + " | ".join(f"call_{number}" for number in range(len(schemas))),
-        *(_call(syntax, *each) for each in enumerate(schemas.items())),
+        "call: " + " | ".join(f"call_{number}" for number in range(len(arguments))),
+        *(_call(syntax, *each) for each in enumerate(arguments.items())),
     ]
-    if required:
-        return CFG("\n".join([f"start: {_literal(syntax.marker, syntax)} calls", *calls]))
-    return CFG("\n".join([*_prose(syntax), *calls]))
+    if not required:
+        return compile_output_type(CFG("\n".join([*_prose(syntax), *calls])))
+    grammar = compile_output_type(CFG("\n".join([f"start: {_literal(syntax.marker, syntax)} calls", *calls])))
+    return replace(grammar, shortest=_shortest(syntax, arguments))
+
+
+def _shortest(syntax: CallSyntax, arguments: Mapping[str, Grammar]) -> str:
+    """Text of the shortest call, without what has a token of its own: spelled, that would count for more."""
+    calls = (
+        syntax.opening + name + syntax.middle + (grammar.shortest or "{}") + syntax.closing
+        for name, grammar in arguments.items()
+    )
+    shortest = min(calls, key=len)
+    for mark in syntax.tokens:
+        shortest = shortest.replace(mark, "")
+    return shortest
 
 
 def _more(syntax: CallSyntax, most_calls: int) -> str:
@@ -67,11 +78,18 @@ def _more(syntax: CallSyntax, most_calls: int) -> str:
     return f" ({_literal(syntax.separator + syntax.marker, syntax)} call){{0,{most_calls - 1}}}"
 
 
-def _call(syntax: CallSyntax, number: int, tool: tuple[str, Schema]) -> str:
-    name, schema = tool
-    opening = syntax.opening.removeprefix(syntax.marker) + name + syntax.middle
-    arguments = json.dumps({**schema, **_ARGUMENTS}, ensure_ascii=False)
-    return f"call_{number}: {_literal(opening, syntax)} %json {arguments} {_literal(syntax.closing, syntax)}"
+def _call(syntax: CallSyntax, number: int, tool: tuple[str, Grammar]) -> str:
+    name, grammar = tool
+    opening = _literal(syntax.opening.removeprefix(syntax.marker) + name + syntax.middle, syntax)
+    return f"call_{number}: {opening} {_inlined(grammar)} {_literal(syntax.closing, syntax)}"
+
+
+def _inlined(grammar: Grammar) -> str:
+    """A compiled grammar, JSON or Lark, as a part of another."""
+    if not grammar.text.startswith("{"):
+        return f"%lark {{\n{grammar.text}\n}}"
+    [document] = json.loads(grammar.text)["grammars"]
+    return f"%json {json.dumps(document['json_schema'], ensure_ascii=False)}"
 
 
 def _prose(syntax: CallSyntax) -> list[str]:

@@ -3,7 +3,7 @@
 import math
 import time
 
-from server.errors import ContextExceeded, Overloaded
+from server.errors import ContextExceeded, InvalidRequest, Overloaded
 from server.inference.rate import Clock, ServiceRate
 
 _LONGEST_RETRY_S = 120
@@ -62,3 +62,13 @@ def answer_budget(prompt_tokens: int, wanted: int | None, default: int, context_
             param="messages" if room < 1 else "max_tokens",
         )
     return min(default, room) if wanted is None else wanted
+
+
+def check_shortest(shortest_tokens: int, max_tokens: int) -> None:
+    """Raises InvalidRequest when the shortest document of a schema is longer than the answer may be."""
+    if shortest_tokens > max_tokens:
+        raise InvalidRequest(
+            f"the answer may have {max_tokens} tokens, but the shortest document of the schema takes "
+            f"{shortest_tokens}",
+            param="max_tokens",
+        )

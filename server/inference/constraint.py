@@ -41,14 +41,10 @@ class SchemaConstraint:
 
     def compile(self, texts: Sequence[PseudonymizedText], messages: Sequence[PseudonymizedText]) -> Grammar:  # noqa: ARG002 - see Constraint
         """See `Constraint.compile`."""
-        return compile_json_schema(self.schema({text.original: text.text for text in texts}))
-
-    def schema(self, seen: Mapping[str, str]) -> dict[str, Any]:
-        """The schema as the model may see it, given its texts so; raises InvalidGrammar."""
+        seen = {text.original: text.text for text in texts}
         if any(seen[text] != text for text in self._fixed):
             raise InvalidGrammar("the schema holds an identifier outside of enum and const")
-        schema: dict[str, Any] = _with_literals(self._schema, seen)
-        return schema
+        return compile_json_schema(_with_literals(self._schema, seen))
 
 
 class GroundedConstraint:

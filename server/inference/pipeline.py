@@ -14,7 +14,7 @@ from server.engine.protocol import Sampling
 from server.errors import DeadlineExceeded, InfirmaryError, InvalidRequest
 from server.grammar.compiler import Grammar
 from server.grammar.tool_calls import CallSyntax
-from server.inference.admission import Admission, answer_budget
+from server.inference.admission import Admission, answer_budget, check_shortest
 from server.inference.audit import Auditor, AuditSubject, AuditTrail
 from server.inference.generation import Answer, Generation
 from server.inference.request import GenerationRequest, Message
@@ -65,6 +65,8 @@ class Inference:
             weights.context_tokens,
         )
         grammar = await self._constrain(request, deidentified, weights.template.calls)
+        if grammar and grammar.shortest:
+            check_shortest(len(weights.vocabulary.tokenize(grammar.shortest, control=False)), max_tokens)
         if request.urgency.expired:
             raise DeadlineExceeded
         job = Job(
@@ -118,12 +120,12 @@ class Inference:
     async def _constrain(
         self, request: GenerationRequest, deidentified: Deidentified, syntax: CallSyntax
     ) -> Grammar | None:
-        if request.tools:
-            return await asyncio.to_thread(request.tools.compile, seen_of(deidentified.texts), syntax)
-        if request.constraint is None:
-            return None
         count = sum(message.from_caller for message in request.messages)
         messages, texts = deidentified.texts[:count], deidentified.texts[count:]
+        if request.tools:
+            return await asyncio.to_thread(request.tools.compile, texts, messages, syntax)
+        if request.constraint is None:
+            return None
         return await asyncio.to_thread(request.constraint.compile, texts, messages)
 
     @contextmanager

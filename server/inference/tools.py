@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.errors import InvalidGrammar, InvalidRequest
-from server.grammar.compiler import Grammar, compile_json_schema, compile_output_type
-from server.grammar.tool_calls import CallSyntax, tool_calls_type
+from server.grammar.compiler import Grammar
+from server.grammar.tool_calls import CallSyntax, compile_tool_calls
 from server.inference.constraint import SchemaConstraint
 from server.inference.leaves import leaves, mapped, strings
 from server.privacy.pseudonyms import PseudonymizedText
@@ -90,29 +90,31 @@ class Tools:
             for tool in self.tools
         ]
 
-    def compile(self, seen: Seen, syntax: CallSyntax) -> Grammar:
-        """The grammar of an answer with calls; raises InvalidGrammar naming a tool that cannot be forced."""
-        schemas = {tool.name: _forced(number, tool, seen) for number, tool in enumerate(self.tools)}
+    def compile(
+        self,
+        texts: Sequence[PseudonymizedText],
+        messages: Sequence[PseudonymizedText],
+        syntax: CallSyntax,
+    ) -> Grammar:
+        """The grammar of an answer with calls, given `texts` and the messages as the model sees them.
+
+        Raises InvalidGrammar naming a tool whose arguments cannot be forced.
+        """
+        arguments = {}
+        for number, tool in enumerate(self.tools):
+            try:
+                arguments[tool.name] = SchemaConstraint(tool.parameters).compile(texts, messages)
+            except InvalidGrammar as error:
+                message = f"tools.{number}: the parameters of '{tool.name}': {error.message}"
+                raise InvalidGrammar(message, param="tools") from None
         if self.only is not None:
-            schemas = {self.only: schemas[self.only]}
-        return compile_output_type(
-            tool_calls_type(syntax, schemas, required=self.required, most_calls=self.most_calls)
-        )
+            arguments = {self.only: arguments[self.only]}
+        return compile_tool_calls(syntax, arguments, required=self.required, most_calls=self.most_calls)
 
 
 def seen_of(texts: Sequence[PseudonymizedText]) -> Seen:
     """What the model sees for each of `texts`."""
     return {text.original: text.text for text in texts}
-
-
-def _forced(number: int, tool: Tool, seen: Seen) -> dict[str, Any]:
-    try:
-        schema = SchemaConstraint(tool.parameters).schema(seen)
-        compile_json_schema(schema)
-    except InvalidGrammar as error:
-        message = f"tools.{number}: the parameters of '{tool.name}': {error.message}"
-        raise InvalidGrammar(message, param="tools") from None
-    return schema
 
 
 def _compact(value: Any) -> str:

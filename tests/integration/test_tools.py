@@ -204,7 +204,10 @@ def test_several_answers_with_calls(openai) -> None:
 
 
 def test_a_call_that_the_limit_cuts_off(openai) -> None:
-    asked = {"messages": QUESTION, "tools": TOOLS, "tool_choice": GET_DOSE} | GREEDY | {"max_tokens": 12}
+    long = {"type": "object", "properties": {"text": {"type": "string", "pattern": "^[a-z ]*$"}}}
+    long |= {"required": ["text"], "additionalProperties": False}
+    tools: Any = [{"type": "function", "function": {"name": "get_dose", "parameters": long}}]
+    asked = {"messages": QUESTION, "tools": tools, "tool_choice": GET_DOSE} | GREEDY | {"max_tokens": 28}
     [choice] = openai.chat.completions.create(**asked).choices
     assert choice.finish_reason == "length"
     assert choice.message.tool_calls is None

@@ -113,7 +113,9 @@ class Questions:
 
     def _schema(self) -> Question:
         stream = {"stream": True} if self._random.random() < 0.3 else {}
-        return Question("schema", CHAT, self._formatted(SCHEMA) | stream)
+        body = self._formatted(SCHEMA) | stream
+        too_short = frozenset({(400, "invalid_request")}) if body["max_tokens"] < 24 else frozenset()
+        return Question("schema", CHAT, body, refusals=too_short)
 
     def _tools(self) -> Question:
         stream = {"stream": True} if self._random.random() < 0.5 else {}

@@ -49,6 +49,9 @@ class Bytes:
     def piece(self, token: int, special: bool = False) -> bytes:
         return bytes([token])
 
+    def tokenize(self, text: str, *, control: bool) -> list[int]:
+        return list(text.encode())
+
 
 class Template:
     """All the messages in a row, their calls and the tools, as bytes."""

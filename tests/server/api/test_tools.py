@@ -306,6 +306,12 @@ async def test_what_cannot_be_honoured_is_refused_by_name(api, more, param):
     assert not api.engine.jobs
 
 
+async def test_a_limit_that_no_call_fits_in_is_refused(api):
+    answer = await api.http.post(CHAT, json=BODY | {"tool_choice": "required", "max_tokens": 40})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "max_tokens")
+    assert not api.engine.jobs
+
+
 async def test_a_tool_that_cannot_be_forced_is_named(api):
     bad = tool("bad_one", parameters={"type": "object", "properties": {"a": {"type": "strng"}}})
     answer = await api.http.post(CHAT, json=BODY | {"tools": [FIND, bad]})

@@ -3,7 +3,9 @@ import math
 import pytest
 
 from server.engine.intake import Intake, Refused
+from server.engine.matcher import GrammarFault, Matcher
 from server.engine.protocol import Priority, Sampling, Submit, Warm
+from server.engine.sequence import Sequence
 from server.grammar.compiler import compile_json_schema
 
 END = 256
@@ -12,8 +14,20 @@ FIXED = compile_json_schema({"const": "fixed"}).text
 
 
 @pytest.fixture
-def intake(make_backend, byte_tokenizer) -> Intake:
-    return Intake(make_backend(context_tokens=CONTEXT), byte_tokenizer, speculate=True)
+def intake(make_backend) -> Intake:
+    return Intake(make_backend(context_tokens=CONTEXT), speculate=True)
+
+
+@pytest.fixture
+def constrained(intake, byte_tokenizer):
+    """Makes a sequence that has got its grammar."""
+
+    def make(submit: Submit) -> Sequence:
+        made = intake.sequence(submit)
+        intake.constrain(made, Matcher(byte_tokenizer, submit.grammar))
+        return made
+
+    return make
 
 
 def refusal(intake: Intake, submit: Submit):
@@ -48,27 +62,29 @@ def test_a_bias_beyond_reason_is_rejected(intake, bias):
     assert refusal(intake, Submit(7, [1], 5, Sampling(logit_bias={1: bias}))).finish == "rejected"
 
 
-def test_a_broken_grammar_is_told(intake):
-    assert refusal(intake, Submit(7, [1], 5, grammar="no grammar")).finish == "grammar_error"
+def test_a_broken_grammar_ends_the_sequence(intake):
+    made = intake.sequence(Submit(7, [1], 5, grammar="no grammar"))
+    intake.constrain(made, GrammarFault("the matcher failed"))
+    assert (made.finish, made.detail) == ("grammar_error", "the matcher failed")
 
 
-def test_what_a_grammar_forces_at_once_is_there_at_once(intake):
-    made = intake.sequence(Submit(7, [1], 5, grammar='start: "ab" /[cd]/'))
+def test_what_a_grammar_forces_at_once_is_there_at_once(constrained):
+    made = constrained(Submit(7, [1], 5, grammar='start: "ab" /[cd]/'))
     assert (made.tokens, made.generated, made.finish) == ([1, *b"ab"], 2, None)
-    assert intake.sequence(Submit(7, [1], 50, grammar=FIXED)).finish == "stop"
-    assert intake.sequence(Submit(7, [1], 3, grammar=FIXED)).finish == "length"
+    assert constrained(Submit(7, [1], 50, grammar=FIXED)).finish == "stop"
+    assert constrained(Submit(7, [1], 3, grammar=FIXED)).finish == "length"
 
 
-def test_where_logprobs_are_asked_for_every_token_is_sampled(intake):
-    made = intake.sequence(Submit(7, [1], 50, Sampling(logprobs=1), grammar=FIXED))
+def test_where_logprobs_are_asked_for_every_token_is_sampled(constrained):
+    made = constrained(Submit(7, [1], 50, Sampling(logprobs=1), grammar=FIXED))
     assert (made.generated, made.finish) == (0, None)
 
 
 @pytest.mark.parametrize("speculate, trimmable", [(True, True), (True, False), (False, True)])
-def test_drafts_need_a_backend_that_can_take_them_back(make_backend, byte_tokenizer, speculate, trimmable):
+def test_drafts_need_a_backend_that_can_take_them_back(make_backend, speculate, trimmable):
     backend = make_backend()
     backend.trimmable = trimmable
-    made = Intake(backend, byte_tokenizer, speculate=speculate).sequence(Submit(7, [1], 5))
+    made = Intake(backend, speculate=speculate).sequence(Submit(7, [1], 5))
     assert (made.lookup is not None) == (speculate and trimmable)
 
 

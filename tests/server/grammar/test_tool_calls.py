@@ -1,13 +1,15 @@
 import json
+from dataclasses import replace
 from typing import Any
 
 import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from outlines.types import CFG
 
-from server.grammar.compiler import compile_output_type
-from server.grammar.tool_calls import HERMES, CallSyntax, tool_calls_type
+from server.grammar.compiler import Grammar, compile_json_schema, compile_output_type
+from server.grammar.tool_calls import HERMES, CallSyntax, compile_tool_calls
 
 BARE = CallSyntax(opening='{"name": "', middle='", "parameters": ', closing="}")
 SPACED = CallSyntax(
@@ -38,8 +40,12 @@ TEXT = "Let me look that up < tool_call> <tool_cal {}\n\n"
 
 
 def grammar_of(syntax: CallSyntax = HERMES, *, required: bool = False, most_calls: int = 4) -> str:
-    kind = tool_calls_type(syntax, SCHEMAS, required=required, most_calls=most_calls)
-    return compile_output_type(kind).text
+    return compiled(syntax, required=required, most_calls=most_calls).text
+
+
+def compiled(syntax: CallSyntax, *, required: bool, most_calls: int = 4) -> Grammar:
+    arguments = {name: compile_json_schema(schema) for name, schema in SCHEMAS.items()}
+    return compile_tool_calls(syntax, arguments, required=required, most_calls=most_calls)
 
 
 @pytest.mark.parametrize("text", [GET, LABS, f"{GET}\n{LABS}", "\n".join([GET] * 4)])
@@ -107,6 +113,27 @@ def test_without_a_marker_a_call_is_the_whole_answer(accepts):
     for text in (f"Yes. {call}x", f"{call}\n{call}", f"{call}; {call}", " {", '{"a":1}', call[:-1]):
         assert accepts(grammar_of(BARE), text) == text.startswith("Yes")
         assert not accepts(grammar_of(BARE, required=True), text)
+
+
+def test_the_shortest_call_is_known_where_one_is_required():
+    """As far as it is: what a pattern asks for counts for nothing."""
+    shortest = compiled(HERMES, required=True).shortest
+    assert shortest == GET.replace("1234", "")
+    marked = replace(HERMES, tokens={"<tool_call>": 257, "</tool_call>": 258})
+    assert compiled(marked, required=True).shortest == '{"name":"get","arguments":{"mrn":""}}'
+    assert compiled(HERMES, required=False).shortest is None
+
+
+def test_arguments_may_have_a_grammar_of_their_own(accepts):
+    arguments = {
+        "say": compile_output_type(CFG('start: "{\\"text\\":\\"" WORD "\\"}"\nWORD: /[ab]+/')),
+        "get": compile_json_schema(SCHEMAS["get"]),
+    }
+    grammar = compile_tool_calls(HERMES, arguments, required=True, most_calls=2).text
+    said = '<tool_call>{"name":"say","arguments":{"text":"abba"}}</tool_call>'
+    assert accepts(grammar, said)
+    assert accepts(grammar, f"{said}\n{GET}")
+    assert not accepts(grammar, said.replace("abba", "abc"))
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)

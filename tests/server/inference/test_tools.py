@@ -5,6 +5,8 @@ import pytest
 from server.errors import InvalidGrammar, InvalidRequest
 from server.grammar.tool_calls import HERMES
 from server.inference.tools import Tool, ToolCall, Tools
+from server.privacy.findings import Finding
+from server.privacy.pseudonyms import PseudonymizedText
 
 NAME = "Maria Alvarez"
 PSEUDONYM = "[NAME_1]"
@@ -26,8 +28,14 @@ def seen(texts) -> dict[str, str]:
     return {text: text.replace(NAME, PSEUDONYM) for text in texts}
 
 
+def pseudonymized(text: str) -> PseudonymizedText:
+    start = text.find(NAME)
+    findings = [] if start < 0 else [Finding(start, start + len(NAME), "NAME", 0)]
+    return PseudonymizedText(text, findings, {0: PSEUDONYM})
+
+
 def grammar_of(tools: Tools) -> str:
-    return tools.compile(seen(tools.texts), HERMES).text
+    return tools.compile([pseudonymized(text) for text in tools.texts], [], HERMES).text
 
 
 def test_definitions_are_shown_without_identities():
