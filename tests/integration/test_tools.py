@@ -204,7 +204,7 @@ def test_several_answers_with_calls(openai) -> None:
 
 
 def test_a_call_that_the_limit_cuts_off(openai) -> None:
-    long = {"type": "object", "properties": {"text": {"type": "string", "pattern": "^[a-z ]*$"}}}
+    long = {"type": "object", "properties": {"text": {"type": "string", "pattern": "^[a-z ]{200,300}$"}}}
     long |= {"required": ["text"], "additionalProperties": False}
     tools: Any = [{"type": "function", "function": {"name": "get_dose", "parameters": long}}]
     asked = {"messages": QUESTION, "tools": tools, "tool_choice": GET_DOSE} | GREEDY | {"max_tokens": 28}
