@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from schemas.base import Strict
+from schemas.structured_outputs import StructuredOutputs
 from schemas.tools import MAX_TOOLS, FunctionTool, SentToolCall, ToolCall, ToolChoice
 
 MAX_STOP_STRINGS = 16
@@ -164,6 +165,7 @@ class ChatCompletionRequest(Strict):
     stream: bool = False
     stream_options: StreamOptions | None = None
     response_format: ResponseFormat | None = None
+    structured_outputs: StructuredOutputs | None = None
     n: int | None = Field(None, ge=1, le=MAX_ANSWERS)
     logit_bias: LogitBias | None = None
     logprobs: bool | None = None
@@ -181,6 +183,8 @@ class ChatCompletionRequest(Strict):
             raise ValueError("top_logprobs needs logprobs: true")
         if self.logprobs and not isinstance(self.response_format, TextFormat | None):
             raise ValueError("logprobs and a response_format of JSON exclude each other")
+        if self.logprobs and self.structured_outputs is not None:
+            raise ValueError("logprobs and structured_outputs exclude each other")
         if self.stream_options is not None and not self.stream:
             raise ValueError("stream_options needs stream: true")
         if len(self.stop_strings) > MAX_STOP_STRINGS or "" in self.stop_strings:

@@ -19,6 +19,7 @@ InfirmaryError
 │   └── Overloaded            429: the queue is full
 ├── DeadlineExceeded          504: the answer was not ready in the time that its caller gave
 └── GenerationFailed          500: the engine could not finish the answer as it was promised
+    └── InvalidOutput         with identities restored, the answer is no longer of the output type asked for
 """
 
 from typing import ClassVar
@@ -160,3 +161,9 @@ class GenerationFailed(InfirmaryError):
     """The answer could not be finished as promised, so none is given."""
 
     code = "generation_failed"
+
+
+class InvalidOutput(GenerationFailed):
+    """With the identities restored, the answer is no longer of the output type that was asked for."""
+
+    code = "invalid_output"

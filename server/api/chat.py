@@ -2,18 +2,17 @@
 
 from fastapi import Request, Response
 
-from schemas.openai import ChatCompletion, ChatCompletionRequest, JsonObjectFormat, JsonSchemaFormat
+from schemas.openai import ChatCompletion, ChatCompletionRequest
 from server.api.completion import TIERS, Completion
 from server.api.disconnect import unless_disconnected
 from server.api.guard import guarded_router, principal_of
+from server.api.output_type import constraint_of, parameter_of
 from server.api.services import services_of
 from server.api.tools import messages_of, tools_of
 from server.api.urgency import PRIORITY_HEADER, Asked, AskedUrgency
 from server.auth import Scope
 from server.engine.protocol import Priority, Sampling
 from server.errors import InvalidGrammar, InvalidRequest
-from server.grammar.compiler import ANY_OBJECT
-from server.inference.constraint import Constraint, SchemaConstraint
 from server.inference.request import GenerationRequest, Urgency
 
 PATH = "/v1/chat/completions"
@@ -40,7 +39,7 @@ async def create_chat_completion(
     try:
         return await unless_disconnected(request, work)
     except InvalidGrammar as error:
-        param = "tools" if asked.tools else "response_format"
+        param = "tools" if asked.tools else parameter_of(body)
         raise InvalidGrammar(error.message, param=param) from None
 
 
@@ -65,7 +64,7 @@ def _generation_request(body: ChatCompletionRequest, request_id: str, urgency: U
         answers=body.n or 1,
         max_tokens=body.answer_tokens,
         stop=body.stop_strings,
-        constraint=_constraint(body),
+        constraint=constraint_of(body),
         tools=tools_of(body),
         urgency=urgency,
     )
@@ -84,14 +83,6 @@ def _sampling(body: ChatCompletionRequest) -> Sampling:
         logit_bias=body.logit_bias or {},
         logprobs=(body.top_logprobs or 0) if body.logprobs else None,
     )
-
-
-def _constraint(body: ChatCompletionRequest) -> Constraint | None:
-    if isinstance(body.response_format, JsonSchemaFormat):
-        return SchemaConstraint(body.response_format.json_schema.json_schema)
-    if isinstance(body.response_format, JsonObjectFormat):
-        return SchemaConstraint(ANY_OBJECT)
-    return None
 
 
 def _wants_usage(body: ChatCompletionRequest) -> bool:

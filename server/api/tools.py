@@ -65,6 +65,10 @@ def _check_company(body: ChatCompletionRequest) -> None:
             "a response_format of JSON and tools that may be called exclude each other",
             param="response_format",
         )
+    if body.structured_outputs is not None:
+        raise InvalidRequest(
+            "structured_outputs and tools that may be called exclude each other", param="structured_outputs"
+        )
     if body.logprobs:
         raise InvalidRequest("logprobs and tools that may be called exclude each other", param="logprobs")
 

@@ -82,11 +82,12 @@ class EvidenceLocator:
             if name in draft and draft[name] not in sentence.matches(pattern)
         ]
         kept = {key: self._restored(value) for key, value in draft.items() if key not in unsupported}
-        return kept | {_EVIDENCE: self._evidence(start, end)}
+        return kept | {_EVIDENCE: self._evidence(start, end, len(starts))}
 
-    def _evidence(self, start: int, end: int) -> Document:
+    def _evidence(self, start: int, end: int, occurrences: int) -> Document:
         start, end = self._note.original_span(start, end)
-        return {"quote": self._note.original[start:end], "start": start, "end": end}
+        quote = self._note.original[start:end]
+        return {"quote": quote, "start": start, "end": end, "occurrences": occurrences}
 
     def _restored(self, value: Any) -> Any:
         return self._vault.restore(value) if isinstance(value, str) else value

@@ -12,6 +12,21 @@ VALUE_OF = "x-value-of"
 MAX_WORDS = "x-max-words"
 WITHOUT = "x-without"
 
+OPERATORS_MARKS = frozenset({QUOTE_OF, VALUE_OF, MAX_WORDS, WITHOUT})
+"""What a task of the catalogue may be marked with."""
+CALLERS_MARKS = frozenset({QUOTE_OF, MAX_WORDS})
+"""What a caller's schema may be marked with: patterns of others could keep Python's `re` busy for hours."""
+
+DEFAULT_WORDS = 32
+MOST_WORDS = 128
+
+ANNOTATIONS = frozenset({"$schema", "title", "description", "$comment", "examples", "default", "deprecated"})
+"""Keywords of JSON Schema that constrain nothing."""
+LITERALS = frozenset({"enum", "const"})
+DEFINITIONS = frozenset({"$defs", "definitions"})
+PROPERTY_MAPS = frozenset({"properties", "patternProperties", "dependentSchemas", *DEFINITIONS})
+"""Keywords whose object has names for its keys, not keywords."""
+
 
 def quote_of(source: str, *, max_words: int, without: str | None = None) -> Any:
     """A verbatim run of at most `max_words` words of `source`, over none that the pattern `without` finds."""

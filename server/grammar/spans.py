@@ -9,9 +9,13 @@ Source of `substring_chunks`: llguidance's syntax reference.
 import json
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from json.encoder import encode_basestring
+
+LONGEST_CHUNK = 1000
+"""Characters of the longest word that can be quoted: 100 000 in a row exhaust what llguidance may spend."""
 
 _DIGIT = r"[\d¼-¾⅐-⅞]"
 _NUMBER = rf"\.?{_DIGIT}+(?:[.,/-]?{_DIGIT}+)*"
@@ -22,7 +26,9 @@ _SENTENCE_END = re.compile(r"(?:(?<=[;!?])|(?<=[^.\s]{2}\.))\s+|[\r\n]+")  # not
 _INK = r"([^\s\\\x00-\x1f]|\\[\"\\\/]|\\u[0-9a-f]{4})"
 _BLANK = r"(\s|\\[nrtbf])"
 _BARRIER = "\x00"  # JSON escapes it, so no text holds it, and no span may
+_LETTER_OR_DIGIT = re.compile(r"\w")
 _LETTER = r"[\p{L}\p{N}_]"  # Python's \w; that of Rust expressions has marks and lacks signs such as ½
+_SIGN = r"([^\s\\\x00-\x1f\p{L}\p{N}_]|\\[\"\\\/]|\\u[0-9a-f]{4})"  # ink that is no letter
 
 
 @dataclass(frozen=True)
@@ -34,17 +40,20 @@ class SourceText:
 
     def count_words(self, without: str | None = None) -> int:
         """How many words there are to quote that touch nothing `without` finds."""
-        barriers = self.covered(without)
         return sum(
-            re.search(r"\w", self.text[start:end]) is not None and barriers.isdisjoint(range(start, end))
-            for start, end in self.chunks()
+            chunk is not None and _LETTER_OR_DIGIT.search(chunk) is not None
+            for chunk in self.quotable(without)
         )
 
-    def covered(self, pattern: str | None) -> frozenset[int]:
-        """Positions of the text that `pattern` finds."""
-        if pattern is None:
-            return frozenset()
-        return frozenset(at for match in re.finditer(pattern, self.text) for at in range(*match.span()))
+    def quotable(self, without: str | None = None) -> list[str | None]:
+        """Each chunk in order, None for one that is too long or touches what `without` finds."""
+        covered = bytearray(len(self.text))
+        for match in re.finditer(without, self.text) if without is not None else ():
+            covered[match.start() : match.end()] = b"\1" * (match.end() - match.start())
+        return [
+            None if end - start > LONGEST_CHUNK or 1 in covered[start:end] else self.text[start:end]
+            for start, end in self.chunks()
+        ]
 
     def sentence(self, start: int, end: int) -> "SourceText":
         """The sentence or sentences, or the line or lines, that [start, end) touches; without atoms."""
@@ -56,8 +65,15 @@ class SourceText:
     def _quote_bounds(self) -> frozenset[int]:
         return frozenset((0, *(end for _, end in self.chunks())))
 
-    def chunks(self) -> Iterator[tuple[int, int]]:
+    def chunks(self) -> Sequence[tuple[int, int]]:
         """[start, end) of each chunk, in order, together the whole text."""
+        return self._chunks
+
+    @cached_property
+    def _chunks(self) -> tuple[tuple[int, int], ...]:
+        return tuple(self._cut())
+
+    def _cut(self) -> Iterator[tuple[int, int]]:
         pattern = _chunk_pattern(self.text)
         position = 0
         for start, end in self._gaps():
@@ -100,20 +116,19 @@ def _chunk_pattern(text: str) -> re.Pattern[str]:
 
 def escaped(text: str) -> str:
     """`text` as it stands inside a JSON string."""
-    return json.dumps(text, ensure_ascii=False)[1:-1]
+    return encode_basestring(text)[1:-1]
 
 
 def substring_terminal(name: str, source: SourceText, without: str | None) -> str:
     """Lark terminal for any run of chunks of `source`, also of none, that touches nothing `without` finds."""
-    barriers = source.covered(without)
-    chunks = [
-        escaped(source.text[start:end]) if barriers.isdisjoint(range(start, end)) else _BARRIER
-        for start, end in source.chunks()
-    ]
+    chunks = [_BARRIER if chunk is None else escaped(chunk) for chunk in source.quotable(without)]
     return f"{name}: %regex {json.dumps({'substring_chunks': chunks}, ensure_ascii=False)}"
 
 
 def span_terminal(name: str, substring: str, max_words: int) -> str:
-    """Lark terminal for a span: a run of chunks that begins and ends in ink and holds a word."""
-    more = rf"({_BLANK}+{_INK}+){{0,{max_words - 1}}}"
-    return rf"{name}: {substring} & /{_INK}+{more}/ & /({_INK}|{_BLANK})*{_LETTER}({_INK}|{_BLANK})*/"
+    """Lark terminal for a span: a run of chunks from a word with a letter or a digit to the end of one.
+
+    One regex says all of it: with a second one, masks took twice as long.
+    """
+    first = rf"{_SIGN}*{_LETTER}{_INK}*"
+    return rf"{name}: {substring} & /{first}({_BLANK}+{_INK}+){{0,{max_words - 1}}}/"

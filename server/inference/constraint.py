@@ -6,17 +6,26 @@ from typing import Any, Protocol
 from server.errors import InvalidGrammar
 from server.grammar.compiler import Grammar, compile_json_schema, compile_output_type
 from server.grammar.grounded import grounded_type
+from server.grammar.marked import MarkedParts, without_marks
+from server.grammar.marks import ANNOTATIONS, CALLERS_MARKS, LITERALS, PROPERTY_MAPS
 from server.grammar.spans import SourceText
+from server.inference.conformity import check_document
 from server.privacy.pseudonyms import PseudonymizedText
 
-# Annotations constrain nothing, and may hold what the engine must not see.
-_ANNOTATIONS = frozenset({"$schema", "title", "description", "$comment", "examples", "default", "deprecated"})
-_LITERALS = frozenset({"enum", "const"})
-_PROPERTY_MAPS = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
+# llguidance's own keyword: some of its options let it pass over keywords that it cannot force.
+_OPTIONS = "x-guidance"
+
+SOURCE = "text"
+"""What marks call the message that answers are quoted from."""
 
 
 class Constraint(Protocol):
-    """An output type that waits for de-identification before it becomes a grammar. The output is JSON."""
+    """An output type that waits for de-identification before it becomes a grammar."""
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the answer is JSON: identities are then restored as its strings hold them."""
+        ...
 
     @property
     def texts(self) -> Sequence[str]:
@@ -24,32 +33,53 @@ class Constraint(Protocol):
         ...
 
     def compile(self, texts: Sequence[PseudonymizedText], messages: Sequence[PseudonymizedText]) -> Grammar:
-        """The grammar, given `texts` and the callers' messages as the model sees them."""
+        """The grammar, given `texts` and the messages of the role `user`; raises InvalidGrammar."""
+        ...
+
+    def check(self, answer: str) -> None:
+        """Raise InvalidOutput where a whole answer, with identities restored, is not of the output type."""
         ...
 
 
 class SchemaConstraint:
     """A caller's JSON Schema. Its `enum` and `const` strings are de-identified like any other text.
 
-    An identifier anywhere else (a property's name, a pattern) cannot be replaced: it is refused.
+    An answer has them back as the schema spells them, whatever the messages call the same person. An
+    identifier anywhere else (a property's name, a pattern) cannot be replaced: it is refused. Strings may be
+    marked as quotes of the last user message.
     """
 
+    is_json = True
+
     def __init__(self, schema: Mapping[str, Any]) -> None:
+        self._asked = schema
         self._schema = _without_annotations(schema)
         self._fixed = frozenset(_fixed(self._schema))
         self.texts = tuple(dict.fromkeys((*_literals(self._schema), *_fixed(self._schema))))
 
-    def compile(self, texts: Sequence[PseudonymizedText], messages: Sequence[PseudonymizedText]) -> Grammar:  # noqa: ARG002 - see Constraint
+    def compile(self, texts: Sequence[PseudonymizedText], messages: Sequence[PseudonymizedText]) -> Grammar:
         """See `Constraint.compile`."""
-        seen = {text.original: text.text for text in texts}
+        seen = {text.original: text.spelled for text in texts}
         if any(seen[text] != text for text in self._fixed):
             raise InvalidGrammar("the schema holds an identifier outside of enum and const")
-        return compile_json_schema(_with_literals(self._schema, seen))
+        if _OPTIONS in self._fixed:
+            raise InvalidGrammar(f"'{_OPTIONS}' is not supported")
+        schema = _with_literals(self._schema, seen)
+        if schema not in MarkedParts(schema):
+            return compile_json_schema(schema)
+        compile_json_schema(without_marks(schema))
+        source = SourceText(messages[-1].spelled, messages[-1].spelled_atoms) if messages else SourceText("")
+        return compile_output_type(grounded_type(schema, {SOURCE: source}, CALLERS_MARKS))
+
+    def check(self, answer: str) -> None:
+        """See `Constraint.check`."""
+        check_document(answer, self._asked)
 
 
 class GroundedConstraint:
     """An operator's JSON Schema whose marked strings are spans of the caller's last message."""
 
+    is_json = True
     texts: Sequence[str] = ()
 
     def __init__(self, schema: Mapping[str, Any], source: str) -> None:
@@ -62,6 +92,10 @@ class GroundedConstraint:
         source = SourceText(note.text, note.atoms)
         return compile_output_type(grounded_type(self._schema, {self._source: source}))
 
+    def check(self, answer: str) -> None:
+        """See `Constraint.check`."""
+        check_document(answer, self._schema)
+
 
 def _without_annotations(schema: Any, *, of_properties: bool = False) -> Any:
     """`of_properties`: the keys of this mapping are names that callers chose, not words of JSON Schema."""
@@ -71,10 +105,10 @@ def _without_annotations(schema: Any, *, of_properties: bool = False) -> Any:
         return schema
     return {
         key: value
-        if key in _LITERALS and not of_properties
-        else _without_annotations(value, of_properties=key in _PROPERTY_MAPS and not of_properties)
+        if key in LITERALS and not of_properties
+        else _without_annotations(value, of_properties=key in PROPERTY_MAPS and not of_properties)
         for key, value in schema.items()
-        if of_properties or key not in _ANNOTATIONS
+        if of_properties or key not in ANNOTATIONS
     }
 
 
@@ -82,10 +116,10 @@ def _literals(schema: Any, *, of_properties: bool = False) -> Iterator[str]:
     """Every string below an `enum` or `const`."""
     if isinstance(schema, Mapping):
         for key, value in schema.items():
-            if key in _LITERALS and not of_properties:
+            if key in LITERALS and not of_properties:
                 yield from _strings(value)
             else:
-                yield from _literals(value, of_properties=key in _PROPERTY_MAPS and not of_properties)
+                yield from _literals(value, of_properties=key in PROPERTY_MAPS and not of_properties)
     elif isinstance(schema, list):
         for each in schema:
             yield from _literals(each)
@@ -111,8 +145,8 @@ def _fixed(schema: Any, *, literal: bool = False, of_properties: bool = False) -
         for key, value in schema.items():
             yield from _fixed(
                 value,
-                literal=literal or (key in _LITERALS and not of_properties),
-                of_properties=key in _PROPERTY_MAPS and not of_properties,
+                literal=literal or (key in LITERALS and not of_properties),
+                of_properties=key in PROPERTY_MAPS and not of_properties,
             )
     elif isinstance(schema, list):
         for each in schema:
@@ -127,8 +161,8 @@ def _with_literals(schema: Any, seen: Mapping[str, str], *, of_properties: bool 
         return schema
     return {
         key: _replaced(value, seen)
-        if key in _LITERALS and not of_properties
-        else _with_literals(value, seen, of_properties=key in _PROPERTY_MAPS and not of_properties)
+        if key in LITERALS and not of_properties
+        else _with_literals(value, seen, of_properties=key in PROPERTY_MAPS and not of_properties)
         for key, value in schema.items()
     }
 

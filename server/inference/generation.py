@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from server.engine.protocol import Output, Priority, TokenLogprob
-from server.errors import DeadlineExceeded, EngineUnavailable, GenerationFailed
+from server.errors import DeadlineExceeded, EngineUnavailable, GenerationFailed, InvalidGrammar
+from server.inference.conformity import Conformity
 from server.inference.merge import merged
 from server.inference.text import Detokenizer, StopMatcher, TextStage
 from server.inference.tool_calls import CallDelta, CallReader
@@ -44,6 +45,7 @@ class Answer:
     restorer: TextStage | None
     stops: StopMatcher
     metrics: Metrics
+    conformity: Conformity | None = None
     reader: CallReader | None = None
     completion_tokens: int = 0
     cached_tokens: int = 0
@@ -52,7 +54,11 @@ class Answer:
     _scores: list[Score] = field(default_factory=list)
 
     async def __aiter__(self) -> AsyncGenerator[Piece, None]:
-        """Yield pieces, none empty; raises GenerationFailed, DeadlineExceeded, Unavailable."""
+        """Yield pieces, none empty; raises GenerationFailed, DeadlineExceeded, Unavailable.
+
+        InvalidGrammar comes at once, where the engine finds that a caller's output type is too complex.
+        InvalidOutput, a GenerationFailed, comes at the end of an answer, when most of it has been yielded.
+        """
         self._started_s = time.perf_counter()
         async with aclosing(self.outputs) as outputs:
             async for output in outputs:
@@ -66,9 +72,13 @@ class Answer:
                 self._check(output)
         held = "" if self.stops.stopped else self._rest()
         calls = self._called()
-        self._conclude()
+        await self._conclude()
         if held or calls or self._scores:
             yield self._piece(held, calls)
+
+    @property
+    def _forced(self) -> bool:
+        return self.conformity is not None or self.reader is not None
 
     def _piece(self, text: str, calls: tuple[CallDelta, ...]) -> Piece:
         scores, self._scores = self._scores, []
@@ -87,15 +97,27 @@ class Answer:
         return shown + (self._content(self.reader.flush()) if self.reader else "") + self._flushed()
 
     def _content(self, text: str) -> str:
-        return self.stops.feed(self.restorer.feed(text) if self.restorer else text)
+        restored = self.restorer.feed(text) if self.restorer else text
+        if self.conformity:
+            self.conformity.add(text, restored)
+        return self.stops.feed(restored)
 
     def _flushed(self) -> str:
-        return self.stops.feed(self.restorer.flush() if self.restorer else "") + self.stops.flush()
+        restored = self.restorer.flush() if self.restorer else ""
+        if self.conformity:
+            self.conformity.add("", restored)
+        return self.stops.feed(restored) + self.stops.flush()
 
-    def _conclude(self) -> None:
+    async def _conclude(self) -> None:
         if self.stops.stopped:
             self.finish_reason = "stop"
-        elif self.reader and self.finish_reason == "stop":
+            return
+        if self.conformity and self.finish_reason == "stop":
+            await self.conformity.verify()
+        if self.reader is None:
+            return
+        await self.reader.verify()
+        if self.finish_reason == "stop":
             if not self.reader.complete:
                 raise GenerationFailed("the engine could not finish the answer: a call is not whole")
             if self.reader.calls:
@@ -117,6 +139,8 @@ class Answer:
             raise DeadlineExceeded
         elif output.finish == "aborted":
             raise EngineUnavailable("the engine gave this request up; send it again")
+        elif output.finish == "grammar_error" and self._forced and not self.completion_tokens:
+            raise InvalidGrammar(f"the output type cannot be forced: {output.detail}")
         elif output.finish is not None:
             raise GenerationFailed(f"the engine could not finish the answer: {output.detail}")
 

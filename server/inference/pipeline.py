@@ -16,11 +16,12 @@ from server.grammar.compiler import Grammar
 from server.grammar.tool_calls import CallSyntax
 from server.inference.admission import Admission, answer_budget, check_shortest
 from server.inference.audit import Auditor, AuditSubject, AuditTrail
+from server.inference.conformity import Conformity
 from server.inference.generation import Answer, Generation
 from server.inference.request import GenerationRequest, Message
 from server.inference.text import Detokenizer, StopMatcher
 from server.inference.tool_calls import CallReader
-from server.inference.tools import seen_of
+from server.inference.tools import seen_of, spelled_of
 from server.inference.weights import LoadedWeights, WeightsRouter
 from server.metrics import Metrics
 from server.privacy.policy import PrivacyPolicy
@@ -56,7 +57,7 @@ class Inference:
         _check_bias(request.sampling, weights.vocabulary.size)
         deidentified = await self._deidentify(request)
         messages = _as_the_model_sees(request.messages, deidentified)
-        tools = request.tools.shapes(seen_of(deidentified.texts)) if request.tools else ()
+        tools = request.tools.shapes(spelled_of(deidentified.texts)) if request.tools else ()
         tokens = await asyncio.to_thread(weights.template.render, messages, tools)
         max_tokens = answer_budget(
             len(tokens),
@@ -99,15 +100,17 @@ class Inference:
     def _answer(
         self, request: GenerationRequest, weights: LoadedWeights, job: Job, deidentified: Deidentified
     ) -> Answer:
-        vault, syntax = deidentified.vault, weights.template.calls
-        json = job.grammar is not None and not request.tools
+        vault, constraint, tools = deidentified.vault, request.constraint, request.tools
+        is_json = constraint is not None and constraint.is_json
+        syntax = weights.template.calls
         return Answer(
             outputs=weights.engine.generate(job),
-            detokenizer=Detokenizer(weights.vocabulary, syntax.tokens.values() if request.tools else ()),
-            restorer=vault.restorer(json=json) if request.restore else None,
+            detokenizer=Detokenizer(weights.vocabulary, syntax.tokens.values() if tools else ()),
+            restorer=vault.restorer(json=is_json) if request.restore else None,
             stops=StopMatcher(request.stop),
             metrics=self.metrics,
-            reader=CallReader(syntax, lambda: vault.restorer(json=True)) if request.tools else None,
+            conformity=Conformity(constraint.check) if constraint and request.restore else None,
+            reader=CallReader(syntax, lambda: vault.restorer(json=True), tools.check) if tools else None,
         )
 
     async def _deidentify(self, request: GenerationRequest) -> Deidentified:
@@ -120,13 +123,14 @@ class Inference:
     async def _constrain(
         self, request: GenerationRequest, deidentified: Deidentified, syntax: CallSyntax
     ) -> Grammar | None:
-        count = sum(message.from_caller for message in request.messages)
-        messages, texts = deidentified.texts[:count], deidentified.texts[count:]
+        roles = [message.role for message in request.messages if message.from_caller]
+        texts = deidentified.texts[len(roles) :]
+        of_users = [text for role, text in zip(roles, deidentified.texts, strict=False) if role == "user"]
         if request.tools:
-            return await asyncio.to_thread(request.tools.compile, texts, messages, syntax)
+            return await asyncio.to_thread(request.tools.compile, texts, of_users, syntax)
         if request.constraint is None:
             return None
-        return await asyncio.to_thread(request.constraint.compile, texts, messages)
+        return await asyncio.to_thread(request.constraint.compile, texts, of_users)
 
     @contextmanager
     def _admitted(self, answers: int) -> Iterator[None]:

@@ -1,10 +1,12 @@
 """Reads calls out of what the weights write, piece by piece, while a grammar holds them to their syntax."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from server.errors import GenerationFailed
 from server.grammar.tool_calls import CallSyntax
+from server.inference.conformity import Conformity
 from server.inference.text import TextStage, overlap
 
 
@@ -51,22 +53,32 @@ class CallReader:
     restored, by a stage of their own.
     """
 
-    def __init__(self, syntax: CallSyntax, restorer: Callable[[], TextStage] | None) -> None:
-        """`restorer` makes a stage for the JSON of one call."""
+    def __init__(
+        self,
+        syntax: CallSyntax,
+        restorer: Callable[[], TextStage],
+        check: Callable[[str, str], None],
+    ) -> None:
+        """`restorer` makes a stage for the JSON of one call.
+
+        `check` takes a tool's name and restored arguments, and raises InvalidOutput where these do not fit.
+        """
         self._syntax = syntax
         self._restorer = restorer
+        self._check = check
         self._held = ""
         self._read: Callable[[], bool] = self._read_content
         self._content: list[str] = []
         self._deltas: list[CallDelta] = []
         self._object = JsonObject()
-        self._stage: TextStage | None = None
-        self._count = 0
+        self._stage = restorer()
+        self._begun: list[Conformity] = []
+        self._ended = 0
 
     @property
     def calls(self) -> int:
         """How many calls were begun."""
-        return self._count
+        return len(self._begun)
 
     @property
     def complete(self) -> bool:
@@ -85,11 +97,16 @@ class CallReader:
     def flush(self) -> str:
         """The stream is over: return content that was held back; arguments that were are a last delta."""
         if self._read == self._read_arguments:
-            self._tell(self._stage.flush() if self._stage else "")
+            self._tell("", self._stage.flush())
         if self._read != self._read_content:
             return ""
         content, self._held = self._held, ""
         return content
+
+    async def verify(self) -> None:
+        """Raise InvalidOutput where a whole call's arguments, with identities restored, fit no more."""
+        for conformity in self._begun[: self._ended]:
+            await conformity.verify()
 
     def take(self) -> tuple[CallDelta, ...]:
         """The deltas since they were last taken."""
@@ -138,27 +155,28 @@ class CallReader:
         name, middle, rest = self._held.partition(self._syntax.middle)
         if not middle:
             return False
-        self._deltas.append(CallDelta(self._count, name=name))
-        self._count += 1
-        self._held, self._object = rest, JsonObject()
-        self._stage = self._restorer() if self._restorer else None
+        self._deltas.append(CallDelta(self.calls, name=name))
+        self._begun.append(Conformity(functools.partial(self._check, name)))
+        self._held, self._object, self._stage = rest, JsonObject(), self._restorer()
         self._read = self._read_arguments
         return True
 
     def _read_arguments(self) -> bool:
         end = self._object.end(self._held)
         text, self._held = self._held[:end], "" if end is None else self._held[end:]
-        shown = self._stage.feed(text) if self._stage else text
+        shown = self._stage.feed(text)
         if end is None:
-            self._tell(shown)
+            self._tell(text, shown)
             return False
-        self._tell(shown + (self._stage.flush() if self._stage else ""), ended=True)
+        self._tell(text, shown + self._stage.flush(), ended=True)
+        self._ended += 1
         self._read = self._read_closing
         return True
 
-    def _tell(self, arguments: str, *, ended: bool = False) -> None:
+    def _tell(self, written: str, arguments: str, *, ended: bool = False) -> None:
+        self._begun[-1].add(written, arguments)
         if arguments or ended:
-            self._deltas.append(CallDelta(self._count - 1, arguments=arguments, ended=ended))
+            self._deltas.append(CallDelta(self.calls - 1, arguments=arguments, ended=ended))
 
     def _read_closing(self) -> bool:
         if not self._passes(self._syntax.closing):

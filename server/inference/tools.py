@@ -111,10 +111,20 @@ class Tools:
             arguments = {self.only: arguments[self.only]}
         return compile_tool_calls(syntax, arguments, required=self.required, most_calls=self.most_calls)
 
+    def check(self, name: str, arguments: str) -> None:
+        """Raise InvalidOutput where restored `arguments` of the tool `name` do not fit its parameters."""
+        [tool] = (tool for tool in self.tools if tool.name == name)
+        SchemaConstraint(tool.parameters).check(arguments)
+
 
 def seen_of(texts: Sequence[PseudonymizedText]) -> Seen:
     """What the model sees for each of `texts`."""
     return {text.original: text.text for text in texts}
+
+
+def spelled_of(texts: Sequence[PseudonymizedText]) -> Seen:
+    """What the model sees where it comes back to the letter, as grammars have it."""
+    return {text.original: text.spelled for text in texts}
 
 
 def _compact(value: Any) -> str:

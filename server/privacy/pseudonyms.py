@@ -1,9 +1,11 @@
 """Texts with pseudonyms for the model, and the vault that takes them back.
 
-A pseudonym is `[KIND_number]`. The bracket closes it, so none is the beginning of another, and JSON escapes
-none of its characters.
+A pseudonym is `[KIND_number]`, or `[KIND_number_spelling]` where an identity must come back as one text
+spells it, not as it was first written. The bracket closes it, so none is the beginning of another, and JSON
+escapes none of its characters.
 """
 
+import itertools
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,31 +14,41 @@ from types import MappingProxyType
 
 from server.privacy.findings import Finding, Findings
 from server.privacy.restorer import PSEUDONYM, Restorer, restore
-from server.privacy.spans import Kind
 
 __all__ = ["Deidentified", "PseudonymizedText", "Restorer", "Vault", "pseudonymize"]
 
+Atoms = tuple[tuple[int, int], ...]
+Spellings = Mapping[tuple[int, str], str]
+
 
 class PseudonymizedText:
-    """One text of a request, before and after. Offsets are code points."""
+    """One text of a request, before and after. Offsets are code points.
 
-    __slots__ = ("_originals", "atoms", "original", "text")
+    `text` has one pseudonym for an identity however it is spelled, `spelled` one for each spelling: what is
+    restored from `spelled` is `original` to the letter. `atoms` and `spelled_atoms` are where they stand.
+    """
 
-    def __init__(self, original: str, findings: Sequence[Finding], pseudonyms: Mapping[int, str]) -> None:
-        """`findings` are disjoint and ascending; `pseudonyms` maps their identities."""
-        pieces: list[str] = []
-        atoms: list[tuple[int, int]] = []
-        position = length = 0
-        for finding in findings:
-            pseudonym = pseudonyms[finding.identity]
-            pieces += (original[position : finding.start], pseudonym)
-            length += finding.start - position
-            atoms.append((length, length + len(pseudonym)))
-            length += len(pseudonym)
-            position = finding.end
+    __slots__ = ("_originals", "atoms", "original", "spelled", "spelled_atoms", "text")
+
+    def __init__(
+        self,
+        original: str,
+        findings: Sequence[Finding],
+        pseudonyms: Mapping[int, str],
+        spellings: Spellings = MappingProxyType({}),
+    ) -> None:
+        """`findings` are disjoint and ascending; `pseudonyms` maps their identities.
+
+        `spellings` maps (identity, spelling) where that is not the one that `pseudonyms` restores.
+        """
+        plain = [pseudonyms[finding.identity] for finding in findings]
+        own = [
+            spellings.get((each.identity, original[each.start : each.end]), name)
+            for each, name in zip(findings, plain, strict=True)
+        ]
         self.original = original
-        self.text = "".join((*pieces, original[position:]))
-        self.atoms = tuple(atoms)
+        self.text, self.atoms = _replaced(original, findings, plain)
+        self.spelled, self.spelled_atoms = _replaced(original, findings, own)
         self._originals = tuple((finding.start, finding.end) for finding in findings)
 
     def __repr__(self) -> str:
@@ -76,15 +88,17 @@ class Vault:
 
     __slots__ = ("_originals", "counts")
 
-    def __init__(self, originals: Mapping[str, str]) -> None:
-        """`originals` maps pseudonyms to identities as first written."""
-        self._originals = dict(originals)
+    def __init__(
+        self, originals: Mapping[str, str], spellings: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """`originals` maps pseudonyms to identities as first written, `spellings` to how else they are."""
+        self._originals = {**originals, **spellings}
         self.counts: Mapping[str, int] = MappingProxyType(
             Counter(pseudonym[1:].partition("_")[0] for pseudonym in originals)
         )
 
     def __repr__(self) -> str:
-        return f"<Vault of {len(self._originals)} identities>"
+        return f"<Vault of {sum(self.counts.values())} identities>"
 
     def restore(self, text: str) -> str:
         """`text` with every known pseudonym replaced by its identity as first written in the request."""
@@ -106,24 +120,42 @@ class Deidentified:
 def pseudonymize(texts: Sequence[str], findings: Findings) -> Deidentified:
     """`texts` with each identity of `findings` replaced; each kind is numbered by first appearance."""
     reserved = {match[0] for text in texts for match in PSEUDONYM.finditer(text)}
-    series: dict[Kind, Iterator[str]] = {}
+    series: dict[str, Iterator[str]] = {}
     pseudonyms: dict[int, str] = {}
     originals: dict[str, str] = {}
+    spellings: dict[tuple[int, str], str] = {}
     for text, found in zip(texts, findings, strict=True):
         for start, end, kind, identity in found:
+            written = text[start:end]
             if identity not in pseudonyms:
-                pseudonyms[identity] = next(series.setdefault(kind, _series(kind, reserved)))
-                originals[pseudonyms[identity]] = text[start:end]
+                name = pseudonyms[identity] = next(series.setdefault(kind, _series(kind, 1, reserved)))
+                originals[name] = written
+            elif written != originals[name := pseudonyms[identity]] and (identity, written) not in spellings:
+                others = series.setdefault(name, _series(name[1:-1], 2, reserved))
+                spellings[identity, written] = next(others)
     pairs = zip(texts, findings, strict=True)
     return Deidentified(
-        texts=tuple(PseudonymizedText(text, found, pseudonyms) for text, found in pairs),
-        vault=Vault(originals),
+        texts=tuple(PseudonymizedText(text, found, pseudonyms, spellings) for text, found in pairs),
+        vault=Vault(originals, {name: written for (_, written), name in spellings.items()}),
     )
 
 
-def _series(kind: Kind, reserved: set[str]) -> Iterator[str]:
-    """`[KIND_1]`, `[KIND_2]`, ... without those that a caller wrote."""
-    number = 0
-    while number := number + 1:
-        if (pseudonym := f"[{kind}_{number}]") not in reserved:
+def _replaced(original: str, findings: Sequence[Finding], names: Sequence[str]) -> tuple[str, Atoms]:
+    """`original` with the names in place of the findings, and where they stand then."""
+    pieces: list[str] = []
+    atoms: list[tuple[int, int]] = []
+    position = length = 0
+    for finding, name in zip(findings, names, strict=True):
+        pieces += (original[position : finding.start], name)
+        length += finding.start - position
+        atoms.append((length, length + len(name)))
+        length += len(name)
+        position = finding.end
+    return "".join((*pieces, original[position:])), tuple(atoms)
+
+
+def _series(beginning: str, number: int, reserved: set[str]) -> Iterator[str]:
+    """`[beginning_number]` and those that follow, without those that a caller wrote."""
+    for following in itertools.count(number):
+        if (pseudonym := f"[{beginning}_{following}]") not in reserved:
             yield pseudonym

@@ -7,7 +7,7 @@ from typing import get_args
 
 from server.privacy.spans import Kind
 
-PSEUDONYM = re.compile(rf"\[(?P<kind>{'|'.join(get_args(Kind))})_(?P<number>\d+)\]")
+PSEUDONYM = re.compile(rf"\[(?P<kind>{'|'.join(get_args(Kind))})_(?P<number>\d+)(?:_(?P<spelling>\d+))?\]")
 
 
 def restore(text: str, originals: Mapping[str, str]) -> str:

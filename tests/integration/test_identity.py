@@ -192,7 +192,8 @@ def calling(text: str, description: str = "") -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_calls_of_tools(tapped: Tapped, tapped_http, stream: bool) -> None:
+@pytest.mark.parametrize("spelled", [NAME, "DELACROIX, CARMEN"])
+def test_calls_of_tools(tapped: Tapped, tapped_http, stream: bool, spelled: str) -> None:
     """Definitions, earlier calls and their results are anonymous; the call that is made is not."""
     arguments = json.dumps({"patient": NAME, "phones": [PLANTED["phone"]], "mrn": int(PLANTED["mrn"])})
     call = {"id": NAME, "type": "function", "function": {"name": "look_up", "arguments": arguments}}
@@ -201,7 +202,7 @@ def test_calls_of_tools(tapped: Tapped, tapped_http, stream: bool) -> None:
         {"role": "assistant", "content": f"{DOCTOR} said:", "tool_calls": [call]},
         {"role": "tool", "tool_call_id": NAME, "content": json.dumps(PLANTED)},
     ]
-    tools = calling(NAME, TEXT)
+    tools = calling(spelled, TEXT)
     body = chat(messages=messages, tools=tools, tool_choice="required", parallel_tool_calls=False)
     answer = tapped_http.post(CHAT, json=body | {"stream": stream})
     assert answer.status_code == 200, answer.text
@@ -209,10 +210,10 @@ def test_calls_of_tools(tapped: Tapped, tapped_http, stream: bool) -> None:
         events = [json.loads(line.removeprefix("data: ")) for line in answer.text.split("\n\n")[:-2]]
         deltas = [each for event in events for each in event["choices"][0]["delta"].get("tool_calls", ())]
         written = "".join(each["function"]["arguments"] for each in deltas)
-        assert any(NAME in each["function"]["arguments"] for each in deltas)
+        assert any(spelled in each["function"]["arguments"] for each in deltas)
     else:
         written = answer.json()["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"]
-    assert json.loads(written) == {"patient": NAME}
+    assert json.loads(written) == {"patient": spelled}
     (submit,) = tapped.submits
     assert "[NAME_" in submit.grammar
     assert "look_up" in tapped.seen
@@ -278,6 +279,33 @@ def test_identifiers_all_over_a_schema(tapped: Tapped, tapped_http, schema: dict
     if answer.status_code == 400:
         assert tapped.submits == []
         assert_anonymous(answer.text)
+    assert_anonymous(tapped.seen)
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        {"choice": [NAME, "nobody", f"Dr. {DOCTOR} of {PLANTED['address']}"]},
+        {"choice": list(PLANTED.values())},
+        {"regex": f"{NAME}|nobody"},
+        {"grammar": f'start: "{NAME}" | "nobody"'},
+        {"grammar": f"// {NAME}\nstart: /a/"},
+        {"json": {"type": "string", "x-quote-of": "text", "x-max-words": 12}},
+        {"json": {"type": "string", "x-quote-of": NAME}},
+        {"json": {"type": "array", "items": {"enum": [NAME, DOCTOR.upper()]}, "minItems": 1, "maxItems": 2}},
+    ],
+    ids=lambda outputs: str(outputs)[:40],
+)
+def test_identifiers_in_every_output_type(tapped: Tapped, tapped_http, outputs: dict[str, Any]) -> None:
+    answer = tapped_http.post(CHAT, json=chat(structured_outputs=outputs))
+    assert answer.status_code in (200, 400), answer.text
+    if answer.status_code == 400:
+        assert tapped.submits == []
+        assert_anonymous(answer.text)
+    else:
+        content = answer.json()["choices"][0]["message"]["content"]
+        assert "[" not in content.lstrip("[")
+        assert "choice" not in outputs or content in outputs["choice"]
     assert_anonymous(tapped.seen)
 
 

@@ -216,6 +216,23 @@ def test_a_call_that_the_limit_cuts_off(openai) -> None:
     assert chunks[-1].choices[0].finish_reason == "length"
 
 
+def test_arguments_that_quote_the_users_last_message(openai) -> None:
+    quote = {"type": "string", "x-quote-of": "text", "x-max-words": 4}
+    quoting = {"type": "object", "properties": {"words": quote}, "required": ["words"]}
+    quoting["additionalProperties"] = False
+    tools: Any = [
+        {"type": "function", "function": {"name": name, "parameters": quoting}} for name in ("cite", "note")
+    ]
+    for tool in tools:
+        choice = {"type": "function", "function": {"name": tool["function"]["name"]}}
+        for chosen in (choice, "required"):
+            completion = openai.chat.completions.create(
+                messages=QUESTION, tools=tools, tool_choice=chosen, parallel_tool_calls=False, **GREEDY
+            )
+            [call] = completion.choices[0].message.tool_calls
+            assert json.loads(call.function.arguments)["words"] in QUESTION[0]["content"]
+
+
 def test_a_tool_without_parameters(openai) -> None:
     tools: Any = [{"type": "function", "function": {"name": "stop"}}]
     completion = openai.chat.completions.create(

@@ -140,6 +140,17 @@ async def test_an_answer_that_is_no_call_after_all_fails(api, written, stream):
     assert [end["outcome"] for end in api.audit.ends] == ["failed"]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("finish", ["stop", "length"])
+async def test_arguments_that_fit_no_more_with_identities_restored_fail(api, stream, finish):
+    short = {"type": "object", "properties": {"who": {"type": "string", "maxLength": 9}}}
+    api.engine.script = saying(CALL, finish=finish)
+    answer = await api.http.post(CHAT, json=BODY | {"tools": [tool(parameters=short)], "stream": stream})
+    assert answer.status_code == (200 if stream else 500)
+    assert "invalid_output" in answer.text
+    assert "[DONE]" not in answer.text
+
+
 async def test_the_engines_fault_ends_the_request(api):
     api.engine.script = saying(CALL[:40], finish="grammar_error")
     answer = await api.http.post(CHAT, json=BODY)
@@ -293,6 +304,7 @@ STRINGS = {"type": "object", "properties": {"a": {"enum": ["x" * 1000 + str(each
         ({"parallel_tool_calls": "no"}, "parallel_tool_calls"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"logprobs": True}, "logprobs"),
+        ({"structured_outputs": {"choice": ["yes", "no"]}}, "structured_outputs"),
         ({"functions": [{"name": "x"}]}, "functions"),
     ],
     ids=lambda value: str(value)[:60],

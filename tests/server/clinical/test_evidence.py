@@ -47,6 +47,12 @@ def test_the_kth_repetition_is_placed_at_the_kth_occurrence():
     assert located("aspirin, aspirin", ["aspirin", "aspirin"]) == [("aspirin", 0, 7), ("aspirin", 9, 16)]
 
 
+@pytest.mark.parametrize("note, count", [("aspirin", 1), ("aspirin, aspirin; xaspirin aspirin", 3)])
+def test_evidence_says_how_often_its_quote_occurs(note, count):
+    document = locator(note).locate({"findings": [{"evidence": "aspirin"}]})
+    assert [each["evidence"]["occurrences"] for each in document["findings"]] == [count]
+
+
 def test_repetitions_beyond_the_last_occurrence_are_dropped():
     assert len(located("aspirin, aspirin", ["aspirin"] * 5)) == 2
 
@@ -110,7 +116,7 @@ def test_identities_come_back_in_every_other_field():
     )
     assert document["by"] == "Bo"
     assert document["findings"] == [
-        {"evidence": {"quote": "Al", "start": 14, "end": 16}, "who": "Al", "count": 3}
+        {"evidence": {"quote": "Al", "start": 14, "end": 16, "occurrences": 1}, "who": "Al", "count": 3}
     ]
 
 
@@ -162,7 +168,7 @@ def test_a_part_of_a_word_is_not_the_finding():
 
 def test_evidence_that_does_not_hold_the_finding_gives_way_to_its_own_words():
     (finding,) = named("Takes aspirin. Feels well.", name="aspirin", evidence="Feels well")
-    assert finding["evidence"] == {"quote": "aspirin", "start": 6, "end": 13}
+    assert finding["evidence"] == {"quote": "aspirin", "start": 6, "end": 13, "occurrences": 1}
 
 
 @pytest.mark.parametrize(

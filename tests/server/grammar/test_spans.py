@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.grammar.spans import SourceText, escaped
+from server.grammar.spans import LONGEST_CHUNK, SourceText, escaped
 
 FULL = settings(max_examples=300, deadline=None, derandomize=True)
 
@@ -131,6 +131,12 @@ def test_occurrences_may_overlap():
 )
 def test_words_are_counted_where_they_may_be_quoted(text, without, expected):
     assert SourceText(text).count_words(without) == expected
+
+
+def test_a_word_that_is_too_long_is_not_quoted():
+    long = "x" * (LONGEST_CHUNK + 1)
+    assert SourceText(f"a {long} {long[1:]}").quotable() == ["a", " ", None, " ", long[1:]]
+    assert SourceText(long).count_words() == 0
 
 
 @pytest.mark.parametrize(

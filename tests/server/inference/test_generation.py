@@ -6,7 +6,14 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from server.engine.protocol import Output, Priority, TokenLogprob
-from server.errors import DeadlineExceeded, EngineUnavailable, GenerationFailed
+from server.errors import (
+    DeadlineExceeded,
+    EngineUnavailable,
+    GenerationFailed,
+    InvalidGrammar,
+    InvalidOutput,
+)
+from server.inference.conformity import Conformity
 from server.inference.generation import Answer, Generation, Piece
 from server.inference.text import Detokenizer, StopMatcher
 from server.metrics import Metrics
@@ -178,3 +185,43 @@ async def test_leaving_early_ends_the_engines_work_on_all():
     async with aclosing(both(*map(answer_of, outputs)).pieces()) as pieces:
         assert await anext(pieces) == (0, Piece("a"))
     assert outputs[0].closed_early
+
+
+def checked(outputs: Outputs, *, stop: tuple[str, ...] = ()) -> Answer:
+    """An answer that no name may stand in."""
+    answer = answer_of(outputs, stop=stop)
+    answer.conformity = Conformity(refuse)
+    return answer
+
+
+def refuse(text: str) -> None:
+    assert text == f"Dear {PATIENT}, [NA"
+    raise InvalidOutput("not what was asked for")
+
+
+@pytest.mark.parametrize("pieces", [["Dear [NAME_1], [NA"], list("Dear [NAME_1], [NA")])
+async def test_an_answer_that_names_have_spoilt_fails_at_its_end(pieces):
+    shown = ""
+    with pytest.raises(InvalidOutput):
+        async for piece in checked(Outputs(*map(said, pieces), said("", "stop"))):
+            shown += piece.text
+    assert f"Dear {PATIENT}, [NA".startswith(shown)
+
+
+async def test_an_answer_without_names_is_not_looked_at():
+    assert await text_of(checked(Outputs(said("Dear all, [NA"), said("", "stop")))) == "Dear all, [NA"
+
+
+async def test_an_answer_that_was_cut_short_is_not_looked_at():
+    assert await text_of(checked(Outputs(said("Dear [NAME_1]", "length")))) == f"Dear {PATIENT}"
+    stopped = checked(Outputs(said("Dear [NAME_1], STOP", "stop")), stop=("STOP",))
+    assert await text_of(stopped) == f"Dear {PATIENT}, "
+
+
+async def test_a_callers_output_type_that_the_engine_cannot_force_is_the_callers_to_mend():
+    with pytest.raises(InvalidGrammar, match="why"):
+        await text_of(checked(Outputs(Output(1, [], "grammar_error", "why"))))
+    with pytest.raises(GenerationFailed, match="why"):
+        await text_of(checked(Outputs(said("a"), Output(1, [], "grammar_error", "why"))))
+    with pytest.raises(GenerationFailed, match="why"):
+        await text_of(answer_of(Outputs(Output(1, [], "grammar_error", "why"))))

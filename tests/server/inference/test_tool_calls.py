@@ -20,7 +20,7 @@ ANSWER = "See\n\n[N <tool_cal:\n " + "\n".join(
 
 
 def reader(syntax: CallSyntax = HERMES) -> CallReader:
-    return CallReader(syntax, lambda: Restorer(ORIGINALS, json=True))
+    return CallReader(syntax, lambda: Restorer(ORIGINALS, json=True), lambda name, arguments: None)
 
 
 def read(reading: CallReader, pieces: list[str]) -> tuple[str, list[tuple[str, str, bool]]]:
@@ -139,9 +139,13 @@ def test_without_a_separator_one_call_is_all():
         read(reader(BARE), ['{"name": "find", "parameters": {}}\n'])
 
 
-def test_where_identities_are_shown_nothing_is_restored():
-    reading = CallReader(HERMES, None)
-    assert read(reading, [ANSWER])[1][2] == ("tool-2", ARGUMENTS[2], True)
+async def test_whole_arguments_that_restoring_changed_are_checked():
+    checked: list[tuple[str, str]] = []
+    reading = CallReader(HERMES, lambda: Restorer(ORIGINALS, json=True), lambda *call: checked.append(call))
+    _, calls = read(reading, [ANSWER, f"\n{ANSWER[ANSWER.rindex('<tool_call>') : -20]}"])
+    await reading.verify()
+    assert checked == [("tool-2", calls[2][1])]
+    assert not calls[3][2]
 
 
 @pytest.mark.parametrize("text", ['{"a":"\\\\"}', '{"a":"\\"}"}', '{"a":[[{}]]}', "{}"])

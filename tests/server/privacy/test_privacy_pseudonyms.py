@@ -99,3 +99,28 @@ def test_originals_are_escaped_inside_json():
 
     assert json.loads(answer) == {"place": "1600 Elm Ave\nPortland, OR 97201 / José Núñez"}
     assert "José" in answer
+
+
+def test_a_text_may_be_restored_as_it_was_spelled_itself():
+    result = deidentified("Patient: John Smith", "SMITH, JOHN", "John Smith", "Mr. Smith, or SMITH, JOHN")
+
+    assert [text.text for text in result.texts[1:3]] == ["[NAME_1]", "[NAME_1]"]
+    assert [text.spelled for text in result.texts[1:3]] == ["[NAME_1_2]", "[NAME_1]"]
+    assert [result.vault.restore(text.spelled) for text in result.texts] == [
+        text.original for text in result.texts
+    ]
+    assert dict(result.vault.counts) == {"NAME": 1}
+
+
+def test_the_pseudonym_of_a_spelling_that_the_caller_wrote_is_never_assigned():
+    result = deidentified("[NAME_1_2]: John Smith", "SMITH, JOHN")
+
+    assert result.texts[1].spelled == "[NAME_1_3]"
+    assert result.vault.restore(result.texts[0].spelled) == "[NAME_1_2]: John Smith"
+
+
+def test_places_in_a_text_as_it_was_spelled():
+    [_, text] = deidentified("Patient: John Smith", "Seen: SMITH, JOHN at noon").texts
+
+    assert [text.spelled[start:end] for start, end in text.spelled_atoms] == ["[NAME_1_2]"]
+    assert [text.text[start:end] for start, end in text.atoms] == ["[NAME_1]"]
