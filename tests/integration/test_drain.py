@@ -13,7 +13,7 @@ CHAT = "/v1/chat/completions"
 NOTE = "/v1/clinical/medications"
 NEVER_DONE = {
     "type": "object",
-    "properties": {"text": {"type": "string", "minLength": 20_000}},
+    "properties": {"text": {"type": "string", "pattern": "^.{20000,}$"}},
     "required": ["text"],
     "additionalProperties": False,
 }
