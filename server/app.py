@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from server.api import chat, clinical, errors, models, operations
+from server.api import chat, clinical, code_systems, errors, models, operations
 from server.api.observation import Observation
 from server.state import Services
 
@@ -23,6 +23,7 @@ def create_app(services: Services) -> FastAPI:
     errors.install(app)
     app.include_router(operations.router)
     app.include_router(models.router)
+    app.include_router(code_systems.router)
     app.include_router(chat.router)
     app.include_router(clinical.clinical_router(services.clinical.catalogue))
     app.add_middleware(Observation, metrics=services.metrics, drain=services.drain)

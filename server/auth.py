@@ -81,10 +81,11 @@ class Authenticator:
         return _principal(key)
 
 
-def require(principal: Principal, scope: Scope) -> None:
-    """Raises Forbidden, naming the scope, unless the caller has it."""
-    if scope not in principal.scopes:
-        raise Forbidden(f"the API key lacks the scope '{scope}'")
+def require(principal: Principal, *scopes: Scope) -> None:
+    """Raises Forbidden, naming the scopes, unless the caller has one of them."""
+    if principal.scopes.isdisjoint(scopes):
+        wanted = "' or '".join(scopes)
+        raise Forbidden(f"the API key lacks the scope '{wanted}'")
 
 
 def generate_key() -> str:

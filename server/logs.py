@@ -19,6 +19,7 @@ from uuid import UUID
 ALLOWED_FIELDS = frozenset(
     [
         "code",
+        "code_system",
         "completion_tokens",
         "context_tokens",
         "device",

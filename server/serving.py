@@ -119,6 +119,11 @@ def _log_start(services: Services) -> None:
     engine = services.engine.ready
     if warning := services.inference.privacy.warning:
         logger.warning(warning)
+    for system in services.code_systems:
+        logger.info(
+            "code system ready",
+            extra={"code_system": system.name, "version": system.version, "digest": system.digest},
+        )
     for weights in services.inference.router.list():
         logger.info(
             "weights ready",

@@ -1,6 +1,7 @@
 """Every setting: one frozen object, read once from the command line, the environment and TOML."""
 
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
@@ -12,6 +13,7 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -20,6 +22,7 @@ from server.errors import StartupError
 _PREFIX = "INFIRMARY_"
 _CONFIG_VARIABLE = "INFIRMARY_CONFIG"
 _DEFAULT_CONFIG = Path("infirmary.toml")
+_CODE_SYSTEM = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _DATABASE_SCHEMES = ("sqlite", "postgresql", "postgres", "postgresql+psycopg")
 
 
@@ -144,6 +147,10 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="The least level logged."
     )
+    codes: dict[str, Path] = Field(
+        {},
+        description="Code systems that schemas may refer to: a file with codes and displays for each name.",
+    )
     engine: EngineSettings = EngineSettings()
     privacy: PrivacySettings = PrivacySettings()
     limits: LimitSettings = LimitSettings()
@@ -161,6 +168,15 @@ class Settings(BaseSettings):
         if url is not None and url.get_secret_value().partition("://")[0] not in _DATABASE_SCHEMES:
             raise ValueError("must begin with sqlite:/// or postgresql://")
         return url
+
+    @field_validator("codes")
+    @classmethod
+    def _named_code_systems(cls, codes: dict[str, Path]) -> dict[str, Path]:
+        if not all(map(_CODE_SYSTEM.fullmatch, codes)):
+            raise ValueError(
+                "a name is 1 to 64 of a-z, 0-9, '.', '_' and '-', and begins with none of the signs"
+            )
+        return codes
 
     @classmethod
     def settings_customise_sources(
@@ -185,6 +201,8 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         raise StartupError(_explain(error, overrides)) from None
+    except SettingsError:  # of all variables this one alone is read as JSON
+        raise StartupError("codes (INFIRMARY_CODES): must be a JSON object of names and files") from None
     except tomllib.TOMLDecodeError as error:
         raise StartupError(f"{config_path()} is not valid TOML: {error}") from None
     except (OSError, UnicodeDecodeError) as error:

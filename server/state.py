@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +17,11 @@ from server.clinical.catalogue import Catalogue
 from server.clinical.service import ClinicalService
 from server.drain import Drain
 from server.engine.llama.vocabulary import Vocabulary
-from server.engine.protocol import Load, Policy, Step
+from server.engine.protocol import CodeSet, Load, Policy, Step
 from server.engine.supervisor import EngineSupervisor
 from server.errors import InfirmaryError, PrivacyUnavailable, StartupError
+from server.grammar.code_pattern import code_grammar
+from server.grammar.code_systems import CodeSystem, CodeSystems, read_code_system
 from server.inference.admission import Admission
 from server.inference.audit import Auditor
 from server.inference.pipeline import Inference
@@ -41,6 +43,7 @@ class Services:
     engine: EngineSupervisor
     inference: Inference
     clinical: ClinicalService
+    code_systems: CodeSystems
     metrics: Metrics
     drain: Drain
     first_key: str | None
@@ -60,7 +63,11 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(auditor.drain)
         stack.push_async_callback(privacy.close)
         stack.push_async_callback(engine.stop)
-        weights, first_key = await _start(settings, path, database, engine, privacy)
+        weights, first_key, systems = await _start(settings, path, database, engine, privacy)
+        code_systems = CodeSystems(systems, weights.vocabulary.placeholders)
+        for system in code_systems:
+            grammar = await asyncio.to_thread(code_grammar, system.displays)
+            await engine.define(CodeSet(system.name, grammar))
         metrics.engine_up.set(1)
         if engine.ready:
             memory = engine.ready.memory
@@ -82,7 +89,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             authenticator=Authenticator(database, _digester(settings)),
             engine=engine,
             inference=inference,
-            clinical=ClinicalService(catalogue, inference),
+            clinical=ClinicalService(catalogue, inference, code_systems),
+            code_systems=code_systems,
             metrics=metrics,
             drain=Drain(settings.limits.drain_s),
             first_key=first_key,
@@ -91,19 +99,20 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
 
 async def _start(
     settings: Settings, path: Path, database: Database, engine: EngineSupervisor, privacy: PrivacyPolicy
-) -> tuple[LoadedWeights, str | None]:
+) -> tuple[LoadedWeights, str | None, list[CodeSystem]]:
     failure: StartupError | None = None
     try:
         async with asyncio.TaskGroup() as group:
             weights = group.create_task(_load(path, engine))
             group.create_task(privacy.start())
             first_key = group.create_task(_open_database(settings, database))
+            systems = group.create_task(asyncio.to_thread(_read_code_systems, settings.codes))
     except* (StartupError, PrivacyUnavailable) as errors:
         failure = StartupError(_first_message(errors))
     # Not within except*: from there Python 3.11.2, which is Debian 12's, raises it wrapped in a group.
     if failure is not None:
         raise failure
-    return weights.result(), first_key.result()
+    return weights.result(), first_key.result(), systems.result()
 
 
 def _first_message(errors: BaseExceptionGroup[InfirmaryError]) -> str:
@@ -127,6 +136,10 @@ async def _load(path: Path, engine: EngineSupervisor) -> LoadedWeights:
         template=ChatTemplate(vocabulary),
         engine=engine,
     )
+
+
+def _read_code_systems(files: Mapping[str, Path]) -> list[CodeSystem]:
+    return [read_code_system(name, path) for name, path in files.items()]
 
 
 def _database(settings: Settings) -> Database:

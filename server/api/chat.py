@@ -13,6 +13,7 @@ from server.api.urgency import PRIORITY_HEADER, Asked, AskedUrgency
 from server.auth import Scope
 from server.engine.protocol import Priority, Sampling
 from server.errors import InvalidGrammar, InvalidRequest
+from server.inference.constraint import Constraint
 from server.inference.request import GenerationRequest, Urgency
 
 PATH = "/v1/chat/completions"
@@ -27,8 +28,10 @@ async def create_chat_completion(
     request: Request, body: ChatCompletionRequest, headers: AskedUrgency
 ) -> Response:
     """Answer a conversation, at once or as a stream of server-sent events."""
-    asked = _generation_request(body, request.state.request_id, _urgency(body, headers))
-    opening = services_of(request).inference.generate(asked, principal_of(request))
+    services = services_of(request)
+    constraint = constraint_of(body, services.code_systems)
+    asked = _generation_request(body, request.state.request_id, _urgency(body, headers), constraint)
+    opening = services.inference.generate(asked, principal_of(request))
     completion = Completion(
         PATH,
         scored=bool(body.logprobs),
@@ -54,7 +57,9 @@ def _urgency(body: ChatCompletionRequest, headers: Asked) -> Urgency:
     return headers.urgency(default if tier is None else tier)
 
 
-def _generation_request(body: ChatCompletionRequest, request_id: str, urgency: Urgency) -> GenerationRequest:
+def _generation_request(
+    body: ChatCompletionRequest, request_id: str, urgency: Urgency, constraint: Constraint | None
+) -> GenerationRequest:
     return GenerationRequest(
         request_id=request_id,
         route=PATH,
@@ -64,7 +69,7 @@ def _generation_request(body: ChatCompletionRequest, request_id: str, urgency: U
         answers=body.n or 1,
         max_tokens=body.answer_tokens,
         stop=body.stop_strings,
-        constraint=constraint_of(body),
+        constraint=constraint,
         tools=tools_of(body),
         urgency=urgency,
     )

@@ -21,9 +21,9 @@ _BEARER = HTTPBearer(auto_error=False, description="An API key of this server.")
 
 
 class GuardedRoute(APIRoute):
-    """A route that needs a key with `scope`."""
+    """A route that needs a key with one of `scopes`."""
 
-    scope: Scope
+    scopes: tuple[Scope, ...]
 
     def get_route_handler(self) -> Handler:
         """Put the guard in front of FastAPI's own handler."""
@@ -33,7 +33,7 @@ class GuardedRoute(APIRoute):
             services = services_of(request)
             services.drain.check()
             principal = await services.authenticator.authenticate(request.headers.get("authorization"))
-            require(principal, self.scope)
+            require(principal, *self.scopes)
             request.state.principal = principal
             body = await read_body(request, services.settings.limits.body_bytes)
             if body:
@@ -44,9 +44,10 @@ class GuardedRoute(APIRoute):
         return guarded
 
 
-def guarded_router(scope: Scope, **options: Any) -> APIRouter:
-    """A router whose every route needs a key with `scope`."""
-    route_class = type(f"{scope.capitalize()}Route", (GuardedRoute,), {"scope": scope})
+def guarded_router(*scopes: Scope, **options: Any) -> APIRouter:
+    """A router whose every route needs a key with one of `scopes`."""
+    name = "".join(scope.capitalize() for scope in scopes)
+    route_class = type(f"{name}Route", (GuardedRoute,), {"scopes": scopes})
     return APIRouter(route_class=route_class, dependencies=[Security(_BEARER)], **options)
 
 

@@ -11,6 +11,7 @@ from server.clinical.catalogue import Catalogue
 from server.clinical.evidence import Document, EvidenceLocator
 from server.clinical.task import Task
 from server.errors import ContextExceeded, GenerationFailed
+from server.grammar.code_systems import NO_CODE_SYSTEMS, CodeSystems
 from server.inference.constraint import GroundedConstraint
 from server.inference.generation import Generation
 from server.inference.pipeline import Inference
@@ -23,6 +24,7 @@ class ClinicalService:
 
     catalogue: Catalogue
     inference: Inference
+    systems: CodeSystems = NO_CODE_SYSTEMS
 
     async def run(
         self,
@@ -41,7 +43,7 @@ class ClinicalService:
             model=task.weights,
             messages=task.messages(note),
             most_tokens=task.max_tokens,
-            constraint=GroundedConstraint(task.draft_schema, source="text"),
+            constraint=GroundedConstraint(task.draft_schema, "text", systems=self.systems),
             restore=False,
             task=task.name,
             prompt_hash=task.prompt_hash,

@@ -9,6 +9,7 @@ from server.engine.logit_rows import LogitRows
 from server.engine.lookup import common_length
 from server.engine.mask import Mask
 from server.engine.matcher import GrammarFault, Matcher
+from server.engine.matcher_stack import MatcherStack
 from server.engine.scheduler import Work
 from server.engine.sequence import Sequence
 
@@ -79,7 +80,7 @@ class Answering:
             added += matcher.forced()
         sequence.grow(added)
 
-    def _mask(self, matcher: Matcher) -> Mask:
+    def _mask(self, matcher: Matcher | MatcherStack) -> Mask:
         started_s = time.perf_counter()
         mask = matcher.allowed()
         self._mask_s.append(time.perf_counter() - started_s)

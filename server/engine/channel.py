@@ -3,6 +3,7 @@
 import select
 import socket
 import struct
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 
@@ -27,13 +28,15 @@ class Channel:
         self._buffer = bytearray()
         self._overheard: deque[ToEngine] = deque()
         self._encoder = msgspec.msgpack.Encoder()
+        self._sending = threading.Lock()
         self._decoder: msgspec.msgpack.Decoder[ToEngine] = msgspec.msgpack.Decoder(ToEngine)
 
     def send(self, message: FromEngine) -> None:
-        """Write one frame; raises ChannelClosed when nobody reads any more."""
-        payload = self._encoder.encode(message)
+        """Write one frame, from any thread; raises ChannelClosed when nobody reads any more."""
         try:
-            self._socket.sendall(HEADER.pack(len(payload)) + payload)
+            with self._sending:
+                payload = self._encoder.encode(message)
+                self._socket.sendall(HEADER.pack(len(payload)) + payload)
         except OSError as error:
             raise ChannelClosed from error
 

@@ -11,6 +11,8 @@ from server.engine.channel import HEADER
 from server.engine.job import Job
 from server.engine.protocol import (
     Cancel,
+    CodeSet,
+    CodeSetReady,
     FromEngine,
     Load,
     LoadFailed,
@@ -23,15 +25,17 @@ from server.engine.protocol import (
 from server.errors import EngineUnavailable, StartupError, Unavailable
 
 StepListener = Callable[[Step], None]
+CodeSetListener = Callable[[CodeSetReady], None]
 EndReason = Callable[[], Unavailable]
 
 
 class EngineClient:
     """Speaks to one engine process. When that ends, every open request ends with EngineUnavailable."""
 
-    def __init__(self, sock: socket.socket, on_step: StepListener) -> None:
+    def __init__(self, sock: socket.socket, on_step: StepListener, on_code_set: CodeSetListener) -> None:
         self._socket = sock
         self._on_step = on_step
+        self._on_code_set = on_code_set
         self._ids = itertools.count(1)
         self._outputs: dict[int, asyncio.Queue[Output | None]] = {}
         self._encoder = msgspec.msgpack.Encoder()
@@ -66,6 +70,8 @@ class EngineClient:
                 message = await self._receive()
                 if isinstance(message, Step):
                     self._dispatch(message)
+                elif isinstance(message, CodeSetReady):
+                    self._on_code_set(message)
         except (asyncio.IncompleteReadError, OSError):
             return
         finally:
@@ -89,6 +95,10 @@ class EngineClient:
             self._outputs.pop(request_id, None)
             if not finished and self._alive:
                 self._send(Cancel(request_id))
+
+    def define(self, code_set: CodeSet) -> None:
+        """Have a code set compiled; that it was is told to `on_code_set`."""
+        self._send(code_set)
 
     def warm(self, tokens: list[int]) -> None:
         """Have tokens that operators wrote computed ahead of time, for all tenants."""

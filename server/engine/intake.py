@@ -4,6 +4,7 @@ import time
 
 from server.engine.backend import Backend
 from server.engine.blocks import cut_before
+from server.engine.code_sets import CodeSets, CodeSetUnready, UnknownCodeSet
 from server.engine.lookup import Habit, PromptLookup
 from server.engine.matcher import GrammarFault, Matcher
 from server.engine.protocol import FinishReason, Output, Priority, Sampling, Submit, Warm
@@ -22,8 +23,9 @@ class Refused(Exception):
 class Intake:
     """Checks requests and makes sequences of them."""
 
-    def __init__(self, backend: Backend, *, speculate: bool) -> None:
+    def __init__(self, backend: Backend, code_sets: CodeSets, *, speculate: bool) -> None:
         self._backend = backend
+        self._code_sets = code_sets
         self._speculate = speculate and backend.trimmable
         self._free_text, self._constrained = Habit(), Habit()
 
@@ -44,6 +46,7 @@ class Intake:
             shared=max(0, submit.shared),
             priority=submit.priority,
             logprob_count=submit.sampling.logprobs,
+            code_sets=submit.code_sets,
             lookup=self._lookup(submit) if self._speculate else None,
             submitted_s=time.perf_counter(),
         )
@@ -56,11 +59,15 @@ class Intake:
         try:
             if isinstance(matcher, GrammarFault):
                 raise matcher
-            sequence.matcher = matcher
+            sequence.matcher = self._code_sets.stack(matcher, sequence.code_sets)
             if sequence.logprob_count is None:
-                sequence.grow(matcher.forced())
+                sequence.grow(sequence.matcher.forced())
         except GrammarFault as fault:
             sequence.fail("grammar_error", str(fault))
+        except CodeSetUnready as error:  # it was sent anew in the meantime
+            sequence.fail("unready", str(error))
+        except UnknownCodeSet as error:
+            sequence.fail("rejected", str(error))
 
     def warm_up(self, warm: Warm, number: int) -> Sequence | None:
         """A sequence of whole blocks without an answer, or None where there is no whole block."""
@@ -87,6 +94,12 @@ class Intake:
             raise Refused(submit, "rejected", "the request does not fit the context")
         if not self._are_tokens(submit.tokens):
             raise Refused(submit, "rejected", "the prompt holds what is no token id")
+        try:
+            self._code_sets.check(submit.code_sets)
+        except UnknownCodeSet as error:
+            raise Refused(submit, "rejected", str(error)) from error
+        except CodeSetUnready as error:
+            raise Refused(submit, "unready", str(error)) from error
 
     def _are_tokens(self, ids: list[int]) -> bool:
         return 0 <= min(ids) <= max(ids) < self._backend.vocabulary_size

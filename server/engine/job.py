@@ -1,7 +1,8 @@
 """What the engine is asked to do."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from server.engine.protocol import Priority, Sampling, Submit
 
@@ -21,6 +22,7 @@ class Job:
     shared: int = 0
     priority: Priority = Priority.NORMAL
     expires_s: float | None = None
+    code_sets: Mapping[int, str] = field(default_factory=dict)
 
     def submit(self, request_id: int) -> Submit:
         """The message that asks for it now."""
@@ -33,5 +35,6 @@ class Job:
             tenant=self.tenant,
             shared=self.shared,
             priority=self.priority,
+            code_sets=dict(self.code_sets),
             deadline_s=None if self.expires_s is None else max(0.0, self.expires_s - time.monotonic()),
         )

@@ -1,5 +1,6 @@
 """The turn of the engine: intake > schedule > decode > sample > publish."""
 
+import contextlib
 import heapq
 import itertools
 import time
@@ -12,10 +13,11 @@ from server.engine.backend import Backend
 from server.engine.budget import PrefillBudget
 from server.engine.calibration import StepCost
 from server.engine.channel import Channel, ChannelClosed
+from server.engine.code_sets import CodeSets
 from server.engine.compilation import Compilation
 from server.engine.intake import Intake, Refused
 from server.engine.prefix_cache import PrefixCache
-from server.engine.protocol import Cancel, Output, Policy, Step, Submit, Warm
+from server.engine.protocol import Cancel, CodeSet, CodeSetReady, Output, Policy, Step, Submit, Warm
 from server.engine.queue import FairQueue
 from server.engine.scheduler import Scheduler, Work
 from server.engine.sequence import Sequence
@@ -38,7 +40,8 @@ class EngineLoop:
     ) -> None:
         self._channel = channel
         reuse = policy.prefix_cache if backend.trimmable else "off"
-        self._intake = Intake(backend, speculate=policy.speculate)
+        self._code_sets = CodeSets(tokenizer, self._report)
+        self._intake = Intake(backend, self._code_sets, speculate=policy.speculate)
         self._compilation = Compilation(tokenizer)
         self._trimmable = backend.trimmable
         self._keeps = reuse != "off" and policy.kept_bytes > 0
@@ -83,6 +86,8 @@ class EngineLoop:
         for message in self._channel.receive(wait=idle):
             if isinstance(message, Submit):
                 self._submit(message)
+            elif isinstance(message, CodeSet):
+                self._code_sets.define(message)
             elif isinstance(message, Warm):
                 self._warm(message)
             elif isinstance(message, Cancel):
@@ -116,6 +121,11 @@ class EngineLoop:
         else:
             self._queue.add(sequence)
 
+    def _report(self, ready: CodeSetReady) -> None:
+        """Called by the thread that compiled the set; that nobody listens, the loop finds out itself."""
+        with contextlib.suppress(ChannelClosed):
+            self._channel.send(ready)
+
     def _warm(self, warm: Warm) -> None:
         sequence = self._intake.warm_up(warm, next(self._warming)) if self._keeps else None
         if sequence is not None:
@@ -128,6 +138,8 @@ class EngineLoop:
 
     def _end(self, request_id: int, output: Output | None) -> None:
         """End a request from outside, wherever it stands; `output` is what its client is told."""
+        if output is not None and any(each.id == request_id for each in self._ended):
+            return  # answered in the very turn in which its time ran out
         self._ended = [each for each in self._ended if each.id != request_id]
         sequence = self._queue.take(request_id) or self._compilation.take(request_id)
         if sequence is None:

@@ -27,3 +27,13 @@ class Mask:
         bits = np.unpackbits(self._words.view(np.uint8), bitorder="little")
         # flatnonzero takes another, far quicker way for bool than for numbers.
         return np.flatnonzero(bits.view(np.bool_))
+
+    def meets(self, other: "Mask") -> bool:
+        """Whether both let some id through."""
+        return bool((self._words & other._words).any())
+
+    def replaced(self, token: int, other: "Mask") -> "Mask":
+        """What this one lets through but for `token`, which gives way to all that `other` does."""
+        words = self._words | other._words
+        words.view(np.uint32)[token >> 5] &= ~np.uint32(1 << (token & 31))
+        return Mask(words)

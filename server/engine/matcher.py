@@ -2,7 +2,7 @@
 
 from copy import copy
 
-from llguidance import LLMatcher, LLTokenizer
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
 
 from server.engine.mask import Mask
@@ -15,8 +15,8 @@ class GrammarFault(Exception):
 class Matcher:
     """One `llguidance.LLMatcher`; every error it reports is raised, never warned about."""
 
-    def __init__(self, tokenizer: LLTokenizer, grammar: str) -> None:
-        self._matcher = LLMatcher(tokenizer, grammar, log_level=0)
+    def __init__(self, tokenizer: LLTokenizer, grammar: str, limits: LLParserLimits | None = None) -> None:
+        self._matcher = LLMatcher(tokenizer, grammar, log_level=0, limits=limits)
         self._vocabulary = tokenizer.vocab_size
         self._check()
 
@@ -52,10 +52,15 @@ class Matcher:
         self._check()
         return tokens[:count]
 
-    def forced(self) -> list[int]:
-        """Take and return the tokens that must follow whatever the weights say."""
+    def coming(self) -> list[int]:
+        """The tokens that must follow whatever the weights say; the state stays as it is."""
         tokens: list[int] = self._matcher.compute_ff_tokens()
         self._check()
+        return tokens
+
+    def forced(self) -> list[int]:
+        """Take and return the tokens that must follow whatever the weights say."""
+        tokens = self.coming()
         for token in tokens:
             self.accept(token)
         return tokens

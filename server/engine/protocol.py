@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-FinishReason = Literal["stop", "length", "grammar_error", "rejected", "expired", "aborted"]
+FinishReason = Literal["stop", "length", "grammar_error", "rejected", "unready", "expired", "aborted"]
 
 PrefixReuse = Literal["exact", "full", "off"]
 KVLayout = Literal["streams", "unified"]
@@ -78,7 +78,8 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
 
     `tenant` is who asks, for fair shares and so that no one learns from timing what others asked: only the
     first `shared` tokens, which the operators wrote, share their prefix between tenants. `deadline_s` is
-    how many seconds from now the answer is still of use.
+    how many seconds from now the answer is still of use. `code_sets` says which `CodeSet` each placeholder
+    of the grammar stands for: control tokens, which no answer holds.
     """
 
     id: int
@@ -90,6 +91,17 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
     shared: int = 0
     priority: Priority = Priority.NORMAL
     deadline_s: float | None = None
+    code_sets: dict[int, str] = {}
+
+
+class CodeSet(msgspec.Struct, frozen=True, tag="code_set"):
+    """Compile `grammar` once, for every request whose grammar has a placeholder for it; CodeSetReady answers.
+
+    Its sentences are closed: none goes on where another one ends. A name that is there already is replaced.
+    """
+
+    name: str
+    grammar: str
 
 
 class Warm(msgspec.Struct, frozen=True, tag="warm"):
@@ -104,7 +116,7 @@ class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
     id: int
 
 
-ToEngine = Load | Submit | Warm | Cancel
+ToEngine = Load | Submit | CodeSet | Warm | Cancel
 
 
 class Memory(msgspec.Struct, frozen=True):
@@ -180,4 +192,12 @@ class Step(msgspec.Struct, frozen=True, tag="step"):
     leaks: int | None = None
 
 
-FromEngine = Ready | LoadFailed | Step
+class CodeSetReady(msgspec.Struct, frozen=True, tag="code_set_ready"):
+    """A code set was compiled in `build_s`; or it cannot be, and `fault` says why."""
+
+    name: str
+    build_s: float
+    fault: str = ""
+
+
+FromEngine = Ready | LoadFailed | CodeSetReady | Step

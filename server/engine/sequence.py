@@ -1,9 +1,11 @@
 """One request inside the engine."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from server.engine.lookup import PromptLookup
 from server.engine.matcher import Matcher
+from server.engine.matcher_stack import MatcherStack
 from server.engine.protocol import FinishReason, Priority, TokenLogprob
 from server.engine.sampler import Sampler
 
@@ -27,7 +29,8 @@ class Sequence:
     shared: int = 0
     priority: Priority = Priority.NORMAL
     logprob_count: int | None = None
-    matcher: Matcher | None = None
+    code_sets: Mapping[int, str] = field(default_factory=dict)
+    matcher: Matcher | MatcherStack | None = None
     lookup: PromptLookup | None = None
     slot: int = -1
     submitted_s: float = 0.0

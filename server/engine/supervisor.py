@@ -14,7 +14,7 @@ import msgspec
 
 from server.engine.client import EngineClient
 from server.engine.job import Job
-from server.engine.protocol import Load, Output, Ready, Step
+from server.engine.protocol import CodeSet, CodeSetReady, Load, Output, Ready, Step
 from server.errors import EngineUnavailable, ShuttingDown, StartupError
 
 _LONGEST_PAUSE_S = 30.0
@@ -61,6 +61,8 @@ class EngineSupervisor:
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
         self._warm: list[list[int]] = []
+        self._code_sets: dict[str, CodeSet] = {}
+        self._defined: dict[str, asyncio.Future[CodeSetReady]] = {}
         self.ready: Ready | None = None
 
     async def start(self) -> Ready:
@@ -74,6 +76,27 @@ class EngineSupervisor:
         self._warm.append(tokens)
         if self._client:
             self._client.warm(tokens)
+
+    async def define(self, code_set: CodeSet) -> None:
+        """Have a code set compiled now, and again by every engine that takes over; waits until it is there.
+
+        Raises StartupError where it cannot be compiled, or not in the time that an engine has to start.
+        """
+        self._code_sets[code_set.name] = code_set
+        defined: asyncio.Future[CodeSetReady] = asyncio.get_running_loop().create_future()
+        self._defined[code_set.name] = defined
+        if self._client:
+            with contextlib.suppress(EngineUnavailable):  # the next one is sent all sets
+                self._client.define(code_set)
+        try:
+            async with asyncio.timeout(self._start_timeout_s):
+                ready = await defined
+        except TimeoutError as error:
+            raise StartupError(
+                f"codes: {code_set.name} was not compiled within {self._start_timeout_s:g} s"
+            ) from error
+        if ready.fault:
+            raise StartupError(f"codes: {code_set.name} cannot be compiled: {ready.fault}")
 
     def abort(self) -> None:
         """End every open request with ShuttingDown, and take no other: `stop` comes next."""
@@ -106,7 +129,7 @@ class EngineSupervisor:
                 stdin=subprocess.DEVNULL,
                 env=_environment(),
             )
-        client = EngineClient(ours, self._on_step)
+        client = EngineClient(ours, self._on_step, self._on_code_set)
         try:
             async with asyncio.timeout(self._start_timeout_s):
                 self.ready = await client.load(self._load)
@@ -119,10 +142,21 @@ class EngineSupervisor:
         # What was admitted under this context must fit into that of the next engine too.
         self._load = msgspec.structs.replace(self._load, context_tokens=self.ready.context_tokens)
         self._client = client
+        for code_set in self._code_sets.values():
+            client.define(code_set)
         for tokens in self._warm:
             client.warm(tokens)
         self._on_change(up=True)
         return self.ready
+
+    def _on_code_set(self, ready: CodeSetReady) -> None:
+        defined = self._defined.pop(ready.name, None)
+        if defined is not None and not defined.done():
+            defined.set_result(ready)
+        elif ready.fault:
+            logger.error("code system cannot be compiled again", extra={"code_system": ready.name})
+        else:
+            logger.info("code system ready again", extra={"code_system": ready.name})
 
     async def _supervise(self) -> None:
         pause_s = 0.0

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jsonschema import Draft202012Validator, SchemaError
@@ -33,11 +33,13 @@ _COMPACT: "JsonCompileOptions" = {"whitespace_flexible": False, "json_allowed_es
 class Grammar:
     """Checked grammar text in llguidance's form.
 
-    No document of it is shorter than `shortest`, where that is known.
+    No document of it is shorter than `shortest`, where that is known. `code_sets` names for each placeholder
+    in it the set of codes that it stands for.
     """
 
     text: str
     shortest: str | None = None
+    code_sets: Mapping[int, str] = field(default_factory=dict)
 
 
 def compile_output_type(output_type: Any) -> Grammar:

@@ -11,15 +11,18 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from outlines.types import CFG
 
 from server.errors import InvalidGrammar
+from server.grammar.choices import codes_clash
 from server.grammar.literals import choice, compact, literal
 from server.grammar.marked import MarkedParts, resolved, without_marks
 from server.grammar.marks import (
     ANNOTATIONS,
+    CODE_IN,
     DEFAULT_WORDS,
     DEFINITIONS,
     MAX_WORDS,
@@ -33,6 +36,8 @@ from server.grammar.members import Member, members
 from server.grammar.spans import SourceText, span_terminal, substring_terminal
 
 Schema = Mapping[str, Any]
+
+NO_PLACEHOLDERS: Mapping[str, int] = MappingProxyType({})
 
 MAX_GRAMMAR_CHARACTERS = 8 * 1024 * 1024
 
@@ -58,23 +63,34 @@ _NULL = _Part('"null"')
 
 
 def grounded_type(
-    schema: Schema, sources: Mapping[str, SourceText], marks: frozenset[str] = OPERATORS_MARKS
+    schema: Schema,
+    sources: Mapping[str, SourceText],
+    marks: frozenset[str] = OPERATORS_MARKS,
+    placeholders: Mapping[str, int] = NO_PLACEHOLDERS,
 ) -> CFG:
     """The Outlines output type of `schema` over `sources`, as one Lark grammar.
 
-    `marks` are those that the schema may hold. Raises InvalidGrammar, with path and reason, for a mark that
+    `marks` are those that the schema may hold, `placeholders` the token ids that stand for code systems, by
+    their names. Raises InvalidGrammar, with path and reason, for a mark that
     would not be honoured or stands where no grammar can be written, and where the sources lack the words.
     """
-    return CFG(_LarkWriter(schema, sources, marks).write())
+    return CFG(_LarkWriter(schema, sources, marks, placeholders).write())
 
 
 class _LarkWriter:
     """Collects Lark rules while it walks a schema. A part is None where the sources let none be written."""
 
-    def __init__(self, schema: Schema, sources: Mapping[str, SourceText], marks: frozenset[str]) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        sources: Mapping[str, SourceText],
+        marks: frozenset[str],
+        placeholders: Mapping[str, int],
+    ) -> None:
         self._schema = schema
         self._sources = sources
         self._marks = marks
+        self._placeholders = placeholders
         self._marked = MarkedParts(schema)
         self._definitions = {
             key: without_marks(schema[key], of_properties=True) for key in DEFINITIONS & schema.keys()
@@ -88,6 +104,7 @@ class _LarkWriter:
         self._writers: Mapping[str, Callable[[Schema, str], _Part | None]] = {
             QUOTE_OF: self._quote,
             VALUE_OF: self._value,
+            CODE_IN: self._code,
         }
 
     def write(self) -> str:
@@ -114,6 +131,8 @@ class _LarkWriter:
             return self._reference(schema["$ref"], path)
         if "anyOf" in schema:
             _check_keywords(schema, {"anyOf"}, path)
+            if codes_clash(schema["anyOf"], self._schema):
+                raise _fault(path, f"beside '{CODE_IN}' no other choice can be a string")
             return _either(
                 self._expression(each, f"{path}.anyOf[{index}]") for index, each in enumerate(schema["anyOf"])
             )
@@ -202,6 +221,15 @@ class _LarkWriter:
         values = self._source(schema, VALUE_OF, path).matches(schema["pattern"])
         return _nullable(_Part(choice(values)) if values else None, schema, path)
 
+    def _code(self, schema: Schema, path: str) -> _Part | None:
+        """The opening quotation mark, and what stands for a code and the closing one."""
+        _check_keywords(schema, {"type", CODE_IN}, path)
+        name = schema[CODE_IN]
+        if not isinstance(name, str) or name not in self._placeholders:
+            raise _fault(path, f"'{CODE_IN}' names no loaded code system: {_shown(json.dumps(name))}")
+        quote = literal('"')
+        return _nullable(_Part(f"{quote} <[{self._placeholders[name]}]>"), schema, path)
+
     def _source(self, schema: Schema, mark: str, path: str) -> SourceText:
         name = schema[mark]
         if not isinstance(name, str) or name not in self._sources:
@@ -243,7 +271,9 @@ class _LarkWriter:
 def _check_keywords(schema: Schema, known: Iterable[str], path: str) -> None:
     """Whatever else stands there would not be forced."""
     for keyword in schema.keys() - _ALWAYS - frozenset(known):
-        raise _fault(path, f"'{_shown(keyword)}' cannot stand here beside or above '{QUOTE_OF}'")
+        raise _fault(
+            path, f"'{_shown(keyword)}' cannot stand here beside or above '{QUOTE_OF}' or '{CODE_IN}'"
+        )
 
 
 def _nullable(part: _Part | None, schema: Schema, path: str) -> _Part | None:

@@ -1,4 +1,4 @@
-"""Marks on the fields of an output type: which text they are taken from.
+"""Marks on the fields of an output type: which text, or which code system, they are taken from.
 
 They travel as extension keywords of the JSON Schema, so that they survive Outlines and Pydantic.
 """
@@ -11,10 +11,11 @@ QUOTE_OF = "x-quote-of"
 VALUE_OF = "x-value-of"
 MAX_WORDS = "x-max-words"
 WITHOUT = "x-without"
+CODE_IN = "x-code-in"
 
-OPERATORS_MARKS = frozenset({QUOTE_OF, VALUE_OF, MAX_WORDS, WITHOUT})
+OPERATORS_MARKS = frozenset({QUOTE_OF, VALUE_OF, MAX_WORDS, WITHOUT, CODE_IN})
 """What a task of the catalogue may be marked with."""
-CALLERS_MARKS = frozenset({QUOTE_OF, MAX_WORDS})
+CALLERS_MARKS = frozenset({QUOTE_OF, MAX_WORDS, CODE_IN})
 """What a caller's schema may be marked with: patterns of others could keep Python's `re` busy for hours."""
 
 DEFAULT_WORDS = 32
@@ -36,3 +37,8 @@ def quote_of(source: str, *, max_words: int, without: str | None = None) -> Any:
 def value_of(source: str, pattern: str) -> Any:
     """One of the texts that `pattern` (Python's dialect) finds in `source`."""
     return Field(json_schema_extra={VALUE_OF: source, "pattern": pattern})
+
+
+def code_in(system: str) -> Any:
+    """One of the codes of `system`, which the operator must have loaded."""
+    return Field(json_schema_extra={CODE_IN: system})

@@ -26,6 +26,8 @@ _SENTENCE_END = re.compile(r"(?:(?<=[;!?])|(?<=[^.\s]{2}\.))\s+|[\r\n]+")  # not
 _INK = r"([^\s\\\x00-\x1f]|\\[\"\\\/]|\\u[0-9a-f]{4})"
 _BLANK = r"(\s|\\[nrtbf])"
 _BARRIER = "\x00"  # JSON escapes it, so no text holds it, and no span may
+# Unassigned planes. Vocabularies of bytes lack those that only they need: no model could write such a sign.
+_UNWRITABLE = "[\U00040000-\U000bffff]"
 _LETTER_OR_DIGIT = re.compile(r"\w")
 _LETTER = r"[\p{L}\p{N}_]"  # Python's \w; that of Rust expressions has marks and lacks signs such as ½
 _SIGN = r"([^\s\\\x00-\x1f\p{L}\p{N}_]|\\[\"\\\/]|\\u[0-9a-f]{4})"  # ink that is no letter
@@ -46,10 +48,11 @@ class SourceText:
         )
 
     def quotable(self, without: str | None = None) -> list[str | None]:
-        """Each chunk in order, None for one that is too long or touches what `without` finds."""
+        """Each chunk in order, None for one that cannot be written, or touches what `without` finds."""
         covered = bytearray(len(self.text))
-        for match in re.finditer(without, self.text) if without is not None else ():
-            covered[match.start() : match.end()] = b"\1" * (match.end() - match.start())
+        for pattern in filter(None, (without, _UNWRITABLE)):
+            for match in re.finditer(pattern, self.text):
+                covered[match.start() : match.end()] = b"\1" * (match.end() - match.start())
         return [
             None if end - start > LONGEST_CHUNK or 1 in covered[start:end] else self.text[start:end]
             for start, end in self.chunks()
@@ -91,7 +94,7 @@ class SourceText:
         for start, end in self._gaps():
             found |= dict.fromkeys(match.group() for match in expression.finditer(self.text, position, start))
             position = end
-        return [text for text in found if text]
+        return [text for text in found if text and not re.search(_UNWRITABLE, text)]
 
     def _gaps(self) -> Iterator[tuple[int, int]]:
         """The atoms, and an empty one at the end of the text."""

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from server.errors import InvalidGrammar
-from server.grammar.compiler import Grammar, compile_json_schema, compile_output_type
-from server.grammar.grounded import grounded_type
+from server.grammar.code_systems import NO_CODE_SYSTEMS, CodeSystems
+from server.grammar.coded import compile_marked
+from server.grammar.compiler import Grammar, compile_json_schema
 from server.grammar.marked import MarkedParts, without_marks
 from server.grammar.marks import ANNOTATIONS, CALLERS_MARKS, LITERALS, PROPERTY_MAPS
 from server.grammar.spans import SourceText
@@ -46,13 +47,14 @@ class SchemaConstraint:
 
     An answer has them back as the schema spells them, whatever the messages call the same person. An
     identifier anywhere else (a property's name, a pattern) cannot be replaced: it is refused. Strings may be
-    marked as quotes of the last user message.
+    marked as quotes of the last user message, or as codes of `systems`.
     """
 
     is_json = True
 
-    def __init__(self, schema: Mapping[str, Any]) -> None:
+    def __init__(self, schema: Mapping[str, Any], systems: CodeSystems = NO_CODE_SYSTEMS) -> None:
         self._asked = schema
+        self._systems = systems
         self._schema = _without_annotations(schema)
         self._fixed = frozenset(_fixed(self._schema))
         self.texts = tuple(dict.fromkeys((*_literals(self._schema), *_fixed(self._schema))))
@@ -69,7 +71,7 @@ class SchemaConstraint:
             return compile_json_schema(schema)
         compile_json_schema(without_marks(schema))
         source = SourceText(messages[-1].spelled, messages[-1].spelled_atoms) if messages else SourceText("")
-        return compile_output_type(grounded_type(schema, {SOURCE: source}, CALLERS_MARKS))
+        return compile_marked(schema, {SOURCE: source}, self._systems, CALLERS_MARKS)
 
     def check(self, answer: str) -> None:
         """See `Constraint.check`."""
@@ -77,20 +79,23 @@ class SchemaConstraint:
 
 
 class GroundedConstraint:
-    """An operator's JSON Schema whose marked strings are spans of the caller's last message."""
+    """An operator's JSON Schema whose marked strings are spans of the caller's last message, or codes."""
 
     is_json = True
     texts: Sequence[str] = ()
 
-    def __init__(self, schema: Mapping[str, Any], source: str) -> None:
+    def __init__(
+        self, schema: Mapping[str, Any], source: str, systems: CodeSystems = NO_CODE_SYSTEMS
+    ) -> None:
         self._schema = schema
         self._source = source
+        self._systems = systems
 
     def compile(self, texts: Sequence[PseudonymizedText], messages: Sequence[PseudonymizedText]) -> Grammar:  # noqa: ARG002 - see Constraint
         """See `Constraint.compile`."""
         note = messages[-1]
         source = SourceText(note.text, note.atoms)
-        return compile_output_type(grounded_type(self._schema, {self._source: source}))
+        return compile_marked(self._schema, {self._source: source}, self._systems)
 
     def check(self, answer: str) -> None:
         """See `Constraint.check`."""

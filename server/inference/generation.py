@@ -139,6 +139,8 @@ class Answer:
             raise DeadlineExceeded
         elif output.finish == "aborted":
             raise EngineUnavailable("the engine gave this request up; send it again")
+        elif output.finish == "unready":
+            raise EngineUnavailable("a code system is still being compiled; send the request again")
         elif output.finish == "grammar_error" and self._forced and not self.completion_tokens:
             raise InvalidGrammar(f"the output type cannot be forced: {output.detail}")
         elif output.finish is not None:

@@ -76,6 +76,7 @@ class Inference:
             max_tokens=max_tokens,
             sampling=request.sampling,
             grammar=grammar.text if grammar else None,
+            code_sets=grammar.code_sets if grammar else {},
             tenant=principal.tenant,
             priority=request.urgency.priority,
             expires_s=request.urgency.expires_s,

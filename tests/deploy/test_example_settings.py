@@ -28,7 +28,8 @@ def keys(model: type[BaseModel]) -> set[str]:
 def flatten(tables: dict, prefix: str = "") -> dict[str, object]:
     flat: dict[str, object] = {}
     for name, value in tables.items():
-        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        is_group = isinstance(value, dict) and prefix + name not in keys(Settings)
+        flat |= flatten(value, f"{prefix}{name}.") if is_group else {prefix + name: value}
     return flat
 
 

@@ -66,6 +66,12 @@ class Vocabulary:
         is_control = self._attributes(tokens[0]) & llama.LLAMA_TOKEN_ATTR_CONTROL
         return tokens[0] if is_control or tokens[0] in self.written_marks else None
 
+    @functools.cached_property
+    def placeholders(self) -> tuple[int, ...]:
+        """Control tokens that end no answer. Schemas let none through, so they can stand for codes."""
+        controls = (token for token in range(self.size) if llama.llama_vocab_is_control(self._vocab, token))
+        return tuple(token for token in controls if token not in self.end_of_generation)
+
     @property
     def chat_template(self) -> str | None:
         """The GGUF's own Jinja chat template."""

@@ -20,6 +20,7 @@ from server.clinical.service import ClinicalService
 from server.drain import Drain
 from server.engine.job import Job
 from server.engine.protocol import Output
+from server.grammar.code_systems import CodeSystem, CodeSystems
 from server.grammar.tool_calls import HERMES
 from server.inference.admission import Admission
 from server.inference.audit import AuditSubject, AuditTrail
@@ -32,6 +33,7 @@ from server.privacy.pseudonyms import Deidentified, pseudonymize
 from server.settings import Settings
 
 PATIENT = "Zebulon Quackenbush"
+CODES = CodeSystem("local", "2026", "c" * 64, {"A1": "one", "B2": "two"})
 VOCABULARY = 256
 
 Script = Callable[[Job], list[Output | Exception]]
@@ -143,6 +145,7 @@ async def api() -> AsyncIterator[Api]:
         authenticator=Keys(),
         inference=inference,
         clinical=ClinicalService(Catalogue(), inference),
+        code_systems=CodeSystems([CODES], [7, 8]),
         metrics=metrics,
         drain=Drain(30),
     )

@@ -12,17 +12,28 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from llguidance import LLTokenizer
+from llguidance import LLTokenizer, TokenizerWrapper
 
 from server.engine.backend import Batch, Interrupted, Logits, State
 from server.engine.calibration import StepCost
 from server.engine.channel import Channel
 from server.engine.loop import EngineLoop
-from server.engine.protocol import Cancel, Output, Policy, Step, Submit, ToEngine, Warm
+from server.engine.protocol import (
+    Cancel,
+    CodeSetReady,
+    FromEngine,
+    Output,
+    Policy,
+    Step,
+    Submit,
+    ToEngine,
+    Warm,
+)
 
 END = 256
 VOCABULARY = END + 1
 END_BONUS = 1.2
+PLACEHOLDERS = (END + 1, END + 2)
 
 
 class FakeBackend:
@@ -167,9 +178,10 @@ class FakeEngine:
             Policy(batch_tokens=budget, **({"kept_bytes": 1 << 20} | policy)),
             StepCost({1: 1.2, 2: 1.4}),
         )
-        self._decoder = msgspec.msgpack.Decoder(Step)
+        self._decoder: msgspec.msgpack.Decoder[FromEngine] = msgspec.msgpack.Decoder(FromEngine)
         self._sent = False
         self.steps: list[Step] = []
+        self.reports: list[CodeSetReady] = []
 
     @property
     def busy(self) -> bool:
@@ -185,9 +197,16 @@ class FakeEngine:
         assert self.busy, "this turn would wait for ever"
         self._loop.turn()
         self._sent = False
-        (length,) = struct.unpack(">I", self._read(4))
-        self.steps.append(self._decoder.decode(self._read(length)))
-        return self.steps[-1]
+        while not isinstance(message := self._message(), Step):
+            self.reports.append(message)
+        self.steps.append(message)
+        return message
+
+    def wait_report(self) -> CodeSetReady:
+        """That a code set is ready, or cannot be."""
+        if not self.reports:
+            self.reports.append(self._message())
+        return self.reports.pop(0)
 
     def finish(self, *, within: int = 5000) -> None:
         """Turn until nothing runs or waits."""
@@ -215,6 +234,10 @@ class FakeEngine:
     def close(self) -> None:
         self.socket.close()
         self._theirs.close()
+
+    def _message(self) -> Any:
+        (length,) = struct.unpack(">I", self._read(4))
+        return self._decoder.decode(self._read(length))
 
     def _read(self, size: int) -> bytes:
         return self.socket.recv(size, socket.MSG_WAITALL)
@@ -277,6 +300,33 @@ def llama_keys() -> dict[str, object]:
     return dict(LLAMA)
 
 
+class CodedVocabulary:
+    """Every byte a token, one that ends the answer, two that stand for code sets, and longer `pieces`."""
+
+    eos_token_id = END
+    bos_token_id = None
+    special_token_ids = (END, *PLACEHOLDERS)
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        single = (bytes([byte]) for byte in range(END))
+        self.tokens = (*single, b"\xff<end>", b"\xff<one>", b"\xff<other>", *pieces)
+        self._longest_first = sorted(pieces, key=len, reverse=True)
+
+    def __call__(self, text: bytes) -> list[int]:
+        tokens = []
+        while text:
+            piece = next((piece for piece in self._longest_first if text.startswith(piece)), text[:1])
+            tokens.append(self.tokens.index(piece))
+            text = text[len(piece) :]
+        return tokens
+
+
+@pytest.fixture(scope="session")
+def coded_tokenizer() -> Callable[..., LLTokenizer]:
+    """Makes tokenizers with control tokens that can stand for code sets, and with these longer tokens."""
+    return lambda *pieces: LLTokenizer(TokenizerWrapper(CodedVocabulary(pieces)))
+
+
 @pytest.fixture(scope="session")
 def make_backend() -> type[FakeBackend]:
     """Makes backends."""
@@ -291,7 +341,7 @@ def make_engine(byte_tokenizer: LLTokenizer) -> Iterator[Callable[..., FakeEngin
     def make(**sizes: Any) -> FakeEngine:
         while len(engines) > 2:
             engines.pop(0).close()
-        engines.append(FakeEngine(byte_tokenizer, **sizes))
+        engines.append(FakeEngine(sizes.pop("tokenizer", byte_tokenizer), **sizes))
         return engines[-1]
 
     yield make

@@ -11,6 +11,8 @@ from server.engine.client import EngineClient
 from server.engine.job import Job
 from server.engine.protocol import (
     Cancel,
+    CodeSet,
+    CodeSetReady,
     Load,
     LoadFailed,
     Memory,
@@ -38,7 +40,7 @@ class Engine:
     def send(self, *outputs: Output) -> None:
         self._channel.send(Step(list(outputs), 0, 0, 0, 0.0))
 
-    def answer(self, message: Ready | LoadFailed | Step) -> None:
+    def answer(self, message: Ready | LoadFailed | CodeSetReady | Step) -> None:
         self._channel.send(message)
 
     def write(self, data: bytes) -> None:
@@ -52,10 +54,10 @@ class Engine:
 
 
 @pytest.fixture
-async def unloaded() -> AsyncIterator[tuple[EngineClient, Engine, list[Step]]]:
+async def unloaded() -> AsyncIterator[tuple[EngineClient, Engine, list[Step | CodeSetReady]]]:
     ours, theirs = socket.socketpair()
-    steps: list[Step] = []
-    client = EngineClient(ours, steps.append)
+    steps: list[Step | CodeSetReady] = []
+    client = EngineClient(ours, steps.append, steps.append)
     yield client, Engine(theirs), steps
     client.close()
     with suppress(ConnectionError):  # a dead engine leaves what it was sent unread
@@ -148,6 +150,18 @@ async def test_a_frame_may_arrive_byte_by_byte(pair):
         engine.write(bytes([byte]))
         await asyncio.sleep(0)
     assert await task == [Output(1, [7], "stop")]
+
+
+async def test_a_code_set_is_sent_and_that_it_is_ready_is_told(pair):
+    client, engine, told = pair
+    client.define(CodeSet("icd", "start: /a/"))
+    await asyncio.sleep(0)
+    assert engine.received() == [CodeSet("icd", "start: /a/")]
+    engine.answer(CodeSetReady("icd", 0.5))
+    [task] = await begin(generate(client, 1))
+    engine.send(Output(1, [7], "stop"))
+    await task
+    assert told[0] == CodeSetReady("icd", 0.5)
 
 
 async def test_leaving_early_cancels(pair):

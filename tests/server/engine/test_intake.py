@@ -2,9 +2,10 @@ import math
 
 import pytest
 
+from server.engine.code_sets import CodeSets
 from server.engine.intake import Intake, Refused
 from server.engine.matcher import GrammarFault, Matcher
-from server.engine.protocol import Priority, Sampling, Submit, Warm
+from server.engine.protocol import CodeSetReady, Priority, Sampling, Submit, Warm
 from server.engine.sequence import Sequence
 from server.grammar.compiler import compile_json_schema
 
@@ -14,8 +15,13 @@ FIXED = compile_json_schema({"const": "fixed"}).text
 
 
 @pytest.fixture
-def intake(make_backend) -> Intake:
-    return Intake(make_backend(context_tokens=CONTEXT), speculate=True)
+def code_sets(byte_tokenizer) -> CodeSets:
+    return CodeSets(byte_tokenizer, list[CodeSetReady]().append)
+
+
+@pytest.fixture
+def intake(make_backend, code_sets) -> Intake:
+    return Intake(make_backend(context_tokens=CONTEXT), code_sets, speculate=True)
 
 
 @pytest.fixture
@@ -68,6 +74,11 @@ def test_a_broken_grammar_ends_the_sequence(intake):
     assert (made.finish, made.detail) == ("grammar_error", "the matcher failed")
 
 
+def test_a_code_set_that_nobody_sent_is_rejected(intake):
+    asked = Submit(7, [1], 5, grammar=FIXED, code_sets={END: "icd"})
+    assert refusal(intake, asked).finish == "rejected"
+
+
 def test_what_a_grammar_forces_at_once_is_there_at_once(constrained):
     made = constrained(Submit(7, [1], 5, grammar='start: "ab" /[cd]/'))
     assert (made.tokens, made.generated, made.finish) == ([1, *b"ab"], 2, None)
@@ -81,10 +92,10 @@ def test_where_logprobs_are_asked_for_every_token_is_sampled(constrained):
 
 
 @pytest.mark.parametrize("speculate, trimmable", [(True, True), (True, False), (False, True)])
-def test_drafts_need_a_backend_that_can_take_them_back(make_backend, speculate, trimmable):
+def test_drafts_need_a_backend_that_can_take_them_back(make_backend, code_sets, speculate, trimmable):
     backend = make_backend()
     backend.trimmable = trimmable
-    made = Intake(backend, speculate=speculate).sequence(Submit(7, [1], 5))
+    made = Intake(backend, code_sets, speculate=speculate).sequence(Submit(7, [1], 5))
     assert (made.lookup is not None) == (speculate and trimmable)
 
 

@@ -154,3 +154,7 @@ def test_a_sentence_is_what_full_stops_and_line_breaks_leave_of_a_text(quote, se
 def test_escaped_text_is_that_of_a_json_string(text):
     assert json.loads(f'"{escaped(text)}"') == text
     assert not re.search(r"[\x00-\x1f]", escaped(text))
+
+
+def test_a_sign_that_no_vocabulary_writes_is_not_quoted():
+    assert SourceText('a "\U00040000" b').quotable() == ["a", " ", '"', None, '"', " ", "b"]
