@@ -3,6 +3,7 @@
 
 PIP := -m pip --disable-pip-version-check --no-input
 BIN := .venv/bin
+NODE := tests/integration/node
 
 # CUDA=1 asks for a build for NVIDIA GPUs, CUDA=0 for the CPU; without either the build that is there stays.
 built := $(shell cat .venv/.llama 2>/dev/null)
@@ -47,8 +48,9 @@ bench: ## Say how to measure a running server
 soak: .venv/.dev ## Half an hour of everything at random: nothing may break, leak or hang
 	$(BIN)/python tests/soak/soak.py
 
-e2e: .venv-e2e/.installed ## Chart, Dockerfile and shell scripts against their own checkers
+e2e: .venv-e2e/.installed $(NODE)/node_modules/.installed ## Chart, Dockerfile and scripts against their checkers; OpenAI's client for Node
 	PATH="$(CURDIR)/.venv-e2e/bin:$$PATH" deploy/check.sh
+	$(BIN)/pytest tests/integration/test_node_client.py
 
 .venv/.installed: pyproject.toml constraints.txt deploy/build-blas.sh deploy/sgemm.h $(if $(filter-out $(built),$(build)),FORCE)
 	@deploy/install.sh $(build)
@@ -63,4 +65,9 @@ e2e: .venv-e2e/.installed ## Chart, Dockerfile and shell scripts against their o
 	$(BIN)/python -m venv --clear .venv-e2e
 	@deploy/watch.sh 'Installing the deployment checkers' .venv-e2e/install.log \
 		.venv-e2e/bin/python $(PIP) install -r constraints-e2e.txt
+	@touch $@
+
+# Needs Node 20 with npm.
+$(NODE)/node_modules/.installed: .venv/.dev $(NODE)/package.json
+	npm install --prefix $(NODE) --no-package-lock --no-audit --no-fund
 	@touch $@

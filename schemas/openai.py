@@ -6,10 +6,19 @@ Source: the OpenAI API reference, chat completions. What is not declared here is
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, JsonValue, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    JsonValue,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from schemas.base import Strict
 from schemas.structured_outputs import StructuredOutputs
+from schemas.tools import MAX_TOOLS, FunctionTool, SentToolCall, ToolCall, ToolChoice
 
 MAX_STOP_STRINGS = 16
 MAX_ANSWERS = 8
@@ -39,19 +48,46 @@ Content = Annotated[
 
 
 class ChatMessage(Strict):
-    """One turn. The null fields are those that clients send back with an answer they were given."""
+    """One turn. The null fields are those that clients send back with an answer they were given.
 
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Content
+    `parsed` is what OpenAI's Python client adds to an answer that it parsed: the content once more.
+    """
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    tool_calls: list[SentToolCall] | None = Field(None, min_length=1)
+    tool_call_id: str | None = Field(None, validate_default=True)
+    content: Content | None = Field(None, validate_default=True)
     refusal: None = None
     audio: None = None
     function_call: None = None
-    tool_calls: None = None
+    annotations: None = None
+    parsed: JsonValue = None
+
+    @field_validator("tool_calls")
+    @classmethod
+    def _only_assistants_call(cls, calls: Any, info: ValidationInfo) -> Any:
+        if calls and info.data.get("role", "assistant") != "assistant":
+            raise ValueError("only an assistant calls tools")
+        return calls
+
+    @field_validator("tool_call_id")
+    @classmethod
+    def _only_tools_answer_calls(cls, call_id: str | None, info: ValidationInfo) -> str | None:
+        if "role" in info.data and (call_id is not None) != (info.data["role"] == "tool"):
+            raise ValueError("a message of the role 'tool' needs it, and no other has it")
+        return call_id
+
+    @field_validator("content")
+    @classmethod
+    def _only_calls_need_no_content(cls, content: Any, info: ValidationInfo) -> Any:
+        if content is None and {"role", "tool_calls"} <= info.data.keys() and not info.data["tool_calls"]:
+            raise ValueError("a text is needed, except beside tool_calls")
+        return content
 
     @property
     def text(self) -> str:
         """The parts' texts, joined without anything between them."""
-        return "".join(part.text for part in self.content)
+        return "".join(part.text for part in self.content or ())
 
 
 def _as_token_ids(bias: Any) -> Any:
@@ -135,6 +171,9 @@ class ChatCompletionRequest(Strict):
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=MAX_TOP_LOGPROBS)
     service_tier: Literal["auto", "default", "flex", "priority"] | None = None
+    tools: list[FunctionTool] | None = Field(None, min_length=1, max_length=MAX_TOOLS)
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "ChatCompletionRequest":
@@ -209,12 +248,21 @@ class AnswerMessage(BaseModel):
     refusal: None = None
 
 
+class CallingMessage(BaseModel):
+    """What the model said, and the tools that it calls."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str | None
+    refusal: None = None
+    tool_calls: list[ToolCall]
+
+
 class Choice(BaseModel):
     """One answer."""
 
     index: int
-    message: AnswerMessage
-    finish_reason: Literal["stop", "length"]
+    message: AnswerMessage | CallingMessage
+    finish_reason: Literal["stop", "length", "tool_calls"]
     logprobs: ChoiceLogprobs | None
 
 

@@ -8,12 +8,13 @@ from server.api.disconnect import unless_disconnected
 from server.api.guard import guarded_router, principal_of
 from server.api.output_type import constraint_of, parameter_of
 from server.api.services import services_of
+from server.api.tools import messages_of, tools_of
 from server.api.urgency import PRIORITY_HEADER, Asked, AskedUrgency
 from server.auth import Scope
 from server.engine.protocol import Priority, Sampling
 from server.errors import InvalidGrammar, InvalidRequest
 from server.inference.constraint import Constraint
-from server.inference.request import GenerationRequest, Message, Urgency
+from server.inference.request import GenerationRequest, Urgency
 
 PATH = "/v1/chat/completions"
 
@@ -31,12 +32,18 @@ async def create_chat_completion(
     constraint = constraint_of(body, services.code_systems)
     asked = _generation_request(body, request.state.request_id, _urgency(body, headers), constraint)
     opening = services.inference.generate(asked, principal_of(request))
-    completion = Completion(PATH, scored=bool(body.logprobs), include_usage=_wants_usage(body))
+    completion = Completion(
+        PATH,
+        scored=bool(body.logprobs),
+        include_usage=_wants_usage(body),
+        calling=asked.tools is not None,
+    )
     work = completion.stream(opening) if body.stream else completion.whole(opening)
     try:
         return await unless_disconnected(request, work)
     except InvalidGrammar as error:
-        raise InvalidGrammar(error.message, param=parameter_of(body)) from None
+        param = "tools" if asked.tools else parameter_of(body)
+        raise InvalidGrammar(error.message, param=param) from None
 
 
 def _urgency(body: ChatCompletionRequest, headers: Asked) -> Urgency:
@@ -53,19 +60,17 @@ def _urgency(body: ChatCompletionRequest, headers: Asked) -> Urgency:
 def _generation_request(
     body: ChatCompletionRequest, request_id: str, urgency: Urgency, constraint: Constraint | None
 ) -> GenerationRequest:
-    messages = tuple(
-        Message("system" if each.role == "developer" else each.role, each.text) for each in body.messages
-    )
     return GenerationRequest(
         request_id=request_id,
         route=PATH,
         model=body.model,
-        messages=messages,
+        messages=messages_of(body.messages),
         sampling=_sampling(body),
         answers=body.n or 1,
         max_tokens=body.answer_tokens,
         stop=body.stop_strings,
         constraint=constraint,
+        tools=tools_of(body),
         urgency=urgency,
     )
 

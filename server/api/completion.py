@@ -1,17 +1,18 @@
 """Answers in OpenAI's shapes: as one document, or as a stream of chunks."""
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Response
 
-from schemas.openai import AnswerMessage, ChatCompletion, Choice, PromptTokensDetails, ServiceTier, Usage
+from schemas.openai import ChatCompletion, Choice, PromptTokensDetails, ServiceTier, Usage
 from server.api.errors import body_of
 from server.api.logprobs import choice_logprobs
 from server.api.streaming import DONE, EventStream, event
+from server.api.tool_calls import deltas_of, message_of
 from server.engine.protocol import Priority
 from server.errors import InfirmaryError
 from server.inference.generation import Generation, Piece
@@ -27,11 +28,15 @@ TIERS: dict[Priority, ServiceTier] = {
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """How the answers to one request at `path` are told; `scored` with log-probabilities."""
+    """How the answers to one request at `path` are told; `scored` with log-probabilities.
+
+    Where they may be `calling` tools, they have no content until there is some.
+    """
 
     path: str
     scored: bool
     include_usage: bool
+    calling: bool = False
 
     async def whole(self, opening: Opening) -> Response:
         """All answers in one document."""
@@ -49,7 +54,8 @@ class Completion:
         async with AsyncExitStack() as stack:
             generation = await stack.enter_async_context(opening)
             pieces = await stack.enter_async_context(aclosing(generation.pieces()))
-            first = await anext(pieces, (0, Piece("")))
+            # Not as the default: Python 3.11 takes a tuple there for the arguments of an exception.
+            first = await anext(pieces, None) or (0, Piece(""))
             held = stack.pop_all()
             return EventStream(self._events(generation, first, pieces, held), held, _headers(generation))
 
@@ -63,12 +69,15 @@ class Completion:
         """The generation is let go, and its audit record closed, before the stream says that it is whole."""
         head = _head(generation) | {"object": "chat.completion.chunk"}
         for index in range(len(generation.answers)):
-            yield event(_chunk(head, index, {"role": "assistant", "content": ""}))
-        yield event(self._told(head, generation, *first))
+            content = None if self.calling else ""
+            yield event(_chunk(head, index, {"role": "assistant", "content": content}))
+        for told in self._told(head, generation, *first):
+            yield event(told)
         try:
             async with held:
                 async for index, piece in pieces:
-                    yield event(self._told(head, generation, index, piece))
+                    for told in self._told(head, generation, index, piece):
+                        yield event(told)
         except InfirmaryError as error:
             yield event(body_of(error, self.path))
             return
@@ -78,14 +87,17 @@ class Completion:
             yield event(head | {"choices": [], "usage": _usage(generation).model_dump()})
         yield DONE
 
-    def _told(self, head: dict[str, Any], generation: Generation, index: int, piece: Piece) -> dict[str, Any]:
-        return _chunk(head, index, {"content": piece.text}, logprobs=self._logprobs(generation, piece))
+    def _told(
+        self, head: dict[str, Any], generation: Generation, index: int, piece: Piece
+    ) -> Iterator[dict[str, Any]]:
+        for delta in deltas_of(piece):
+            yield _chunk(head, index, delta, logprobs=self._logprobs(generation, piece))
 
     def _choices(self, generation: Generation, pieces: list[Piece]) -> list[Choice]:
         return [
             Choice(
                 index=index,
-                message=AnswerMessage(content=piece.text),
+                message=message_of(piece),
                 finish_reason=answer.finish_reason or "stop",
                 logprobs=self._logprobs(generation, piece),
             )
@@ -115,7 +127,7 @@ def _headers(generation: Generation) -> dict[str, str]:
 def _chunk(
     head: dict[str, Any],
     index: int,
-    delta: dict[str, str],
+    delta: dict[str, Any],
     *,
     logprobs: Any = None,
     finish_reason: str | None = None,

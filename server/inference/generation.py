@@ -11,11 +11,12 @@ from server.errors import DeadlineExceeded, EngineUnavailable, GenerationFailed,
 from server.inference.conformity import Conformity
 from server.inference.merge import merged
 from server.inference.text import Detokenizer, StopMatcher, TextStage
+from server.inference.tool_calls import CallDelta, CallReader
 from server.inference.weights import LoadedWeights
 from server.metrics import Metrics
 from server.privacy.pseudonyms import Deidentified
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "tool_calls"]
 Score = tuple[int, TokenLogprob]
 
 
@@ -24,15 +25,20 @@ class Piece:
     """Text to be shown, and the tokens that came with it where their log-probabilities were asked for.
 
     The tokens are those that the weights wrote: theirs is the text with pseudonyms, never with identities.
+    `calls` are parts of calls of tools, all behind the text.
     """
 
     text: str
     scores: tuple[Score, ...] = ()
+    calls: tuple[CallDelta, ...] = ()
 
 
 @dataclass(slots=True)
 class Answer:
-    """One answer. Iterate it once for its pieces, with every identity restored."""
+    """One answer. Iterate it once for its pieces, with every identity restored.
+
+    Where a `reader` tells calls from content, stop strings are looked for in the content only.
+    """
 
     outputs: AsyncGenerator[Output, None]
     detokenizer: Detokenizer
@@ -40,6 +46,7 @@ class Answer:
     stops: StopMatcher
     metrics: Metrics
     conformity: Conformity | None = None
+    reader: CallReader | None = None
     completion_tokens: int = 0
     cached_tokens: int = 0
     finish_reason: FinishReason | None = None
@@ -57,24 +64,39 @@ class Answer:
             async for output in outputs:
                 self._observe(output)
                 text = self._shown(self.detokenizer.feed(output.tokens))
-                if text:
-                    yield self._piece(text)
+                calls = self._called()
+                if text or calls:
+                    yield self._piece(text, calls)
                 if self.stops.stopped:
                     break
                 self._check(output)
-        held = "" if self.stops.stopped else self._shown(self.detokenizer.flush()) + self._flushed()
-        if self.stops.stopped:
-            self.finish_reason = "stop"
-        elif self.conformity and self.finish_reason == "stop":
-            await self.conformity.verify()
-        if held or self._scores:
-            yield self._piece(held)
+        held = "" if self.stops.stopped else self._rest()
+        calls = self._called()
+        await self._conclude()
+        if held or calls or self._scores:
+            yield self._piece(held, calls)
 
-    def _piece(self, text: str) -> Piece:
+    @property
+    def _forced(self) -> bool:
+        return self.conformity is not None or self.reader is not None
+
+    def _piece(self, text: str, calls: tuple[CallDelta, ...]) -> Piece:
         scores, self._scores = self._scores, []
-        return Piece(text, tuple(scores))
+        return Piece(text, tuple(scores), calls)
+
+    def _called(self) -> tuple[CallDelta, ...]:
+        return self.reader.take() if self.reader and not self.stops.stopped else ()
 
     def _shown(self, text: str) -> str:
+        """What of the content can be shown; once a call begins, all of it."""
+        shown = self._content(self.reader.feed(text) if self.reader else text)
+        return shown + self._flushed() if self.reader and self.reader.calls else shown
+
+    def _rest(self) -> str:
+        shown = self._shown(self.detokenizer.flush())
+        return shown + (self._content(self.reader.flush()) if self.reader else "") + self._flushed()
+
+    def _content(self, text: str) -> str:
         restored = self.restorer.feed(text) if self.restorer else text
         if self.conformity:
             self.conformity.add(text, restored)
@@ -85,6 +107,21 @@ class Answer:
         if self.conformity:
             self.conformity.add("", restored)
         return self.stops.feed(restored) + self.stops.flush()
+
+    async def _conclude(self) -> None:
+        if self.stops.stopped:
+            self.finish_reason = "stop"
+            return
+        if self.conformity and self.finish_reason == "stop":
+            await self.conformity.verify()
+        if self.reader is None:
+            return
+        await self.reader.verify()
+        if self.finish_reason == "stop":
+            if not self.reader.complete:
+                raise GenerationFailed("the engine could not finish the answer: a call is not whole")
+            if self.reader.calls:
+                self.finish_reason = "tool_calls"
 
     def _observe(self, output: Output) -> None:
         if self.completion_tokens == 0 and output.tokens:
@@ -104,7 +141,7 @@ class Answer:
             raise EngineUnavailable("the engine gave this request up; send it again")
         elif output.finish == "unready":
             raise EngineUnavailable("a code system is still being compiled; send the request again")
-        elif output.finish == "grammar_error" and self.conformity and not self.completion_tokens:
+        elif output.finish == "grammar_error" and self._forced and not self.completion_tokens:
             raise InvalidGrammar(f"the output type cannot be forced: {output.detail}")
         elif output.finish is not None:
             raise GenerationFailed(f"the engine could not finish the answer: {output.detail}")
@@ -152,4 +189,5 @@ class Generation:
 
 def _joined(pieces: list[Piece]) -> Piece:
     scores = tuple(score for piece in pieces for score in piece.scores)
-    return Piece("".join(piece.text for piece in pieces), scores)
+    calls = tuple(call for piece in pieces for call in piece.calls)
+    return Piece("".join(piece.text for piece in pieces), scores, calls)

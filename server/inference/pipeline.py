@@ -13,12 +13,15 @@ from server.engine.job import Job
 from server.engine.protocol import Sampling
 from server.errors import DeadlineExceeded, InfirmaryError, InvalidRequest
 from server.grammar.compiler import Grammar
+from server.grammar.tool_calls import CallSyntax
 from server.inference.admission import Admission, answer_budget, check_shortest
 from server.inference.audit import Auditor, AuditSubject, AuditTrail
 from server.inference.conformity import Conformity
 from server.inference.generation import Answer, Generation
 from server.inference.request import GenerationRequest, Message
 from server.inference.text import Detokenizer, StopMatcher
+from server.inference.tool_calls import CallReader
+from server.inference.tools import seen_of, spelled_of
 from server.inference.weights import LoadedWeights, WeightsRouter
 from server.metrics import Metrics
 from server.privacy.policy import PrivacyPolicy
@@ -54,14 +57,15 @@ class Inference:
         _check_bias(request.sampling, weights.vocabulary.size)
         deidentified = await self._deidentify(request)
         messages = _as_the_model_sees(request.messages, deidentified)
-        tokens = await asyncio.to_thread(weights.template.render, messages)
+        tools = request.tools.shapes(spelled_of(deidentified.texts)) if request.tools else ()
+        tokens = await asyncio.to_thread(weights.template.render, messages, tools)
         max_tokens = answer_budget(
             len(tokens),
             request.max_tokens,
             request.most_tokens or self.default_max_tokens,
             weights.context_tokens,
         )
-        grammar = await self._constrain(request, deidentified)
+        grammar = await self._constrain(request, deidentified, weights.template.calls)
         if grammar and grammar.shortest:
             check_shortest(len(weights.vocabulary.tokenize(grammar.shortest, control=False)), max_tokens)
         if request.urgency.expired:
@@ -97,31 +101,37 @@ class Inference:
     def _answer(
         self, request: GenerationRequest, weights: LoadedWeights, job: Job, deidentified: Deidentified
     ) -> Answer:
-        vault, constraint = deidentified.vault, request.constraint
+        vault, constraint, tools = deidentified.vault, request.constraint, request.tools
         is_json = constraint is not None and constraint.is_json
+        syntax = weights.template.calls
         return Answer(
             outputs=weights.engine.generate(job),
-            detokenizer=Detokenizer(weights.vocabulary),
+            detokenizer=Detokenizer(weights.vocabulary, syntax.tokens.values() if tools else ()),
             restorer=vault.restorer(json=is_json) if request.restore else None,
             stops=StopMatcher(request.stop),
             metrics=self.metrics,
             conformity=Conformity(constraint.check) if constraint and request.restore else None,
+            reader=CallReader(syntax, lambda: vault.restorer(json=True), tools.check) if tools else None,
         )
 
     async def _deidentify(self, request: GenerationRequest) -> Deidentified:
         texts = [message.text for message in request.messages if message.from_caller]
         texts += request.constraint.texts if request.constraint else ()
+        texts += _tool_texts(request)
         with self.metrics.deidentification.time():
             return await self.privacy.deidentify(texts)
 
-    async def _constrain(self, request: GenerationRequest, deidentified: Deidentified) -> Grammar | None:
-        constraint = request.constraint
-        if constraint is None:
-            return None
+    async def _constrain(
+        self, request: GenerationRequest, deidentified: Deidentified, syntax: CallSyntax
+    ) -> Grammar | None:
         roles = [message.role for message in request.messages if message.from_caller]
         texts = deidentified.texts[len(roles) :]
         of_users = [text for role, text in zip(roles, deidentified.texts, strict=False) if role == "user"]
-        return await asyncio.to_thread(constraint.compile, texts, of_users)
+        if request.tools:
+            return await asyncio.to_thread(request.tools.compile, texts, of_users, syntax)
+        if request.constraint is None:
+            return None
+        return await asyncio.to_thread(request.constraint.compile, texts, of_users)
 
     @contextmanager
     def _admitted(self, answers: int) -> Iterator[None]:
@@ -181,10 +191,20 @@ def _jobs(job: Job, answers: int) -> Iterator[Job]:
         yield replace(job, sampling=sampling)
 
 
+def _tool_texts(request: GenerationRequest) -> dict[str, None]:
+    """Each once: definitions repeat the same few words."""
+    defined = request.tools.texts if request.tools else ()
+    called = (text for message in request.messages for call in message.calls for text in call.texts)
+    return dict.fromkeys((*defined, *called))
+
+
 def _as_the_model_sees(messages: tuple[Message, ...], deidentified: Deidentified) -> list[Message]:
     texts = iter(deidentified.texts)
+    seen = seen_of(deidentified.texts)
     return [
-        Message(each.role, next(texts).text, from_caller=True) if each.from_caller else each
+        replace(each, text=next(texts).text, calls=tuple(call.as_seen(seen) for call in each.calls))
+        if each.from_caller
+        else each
         for each in messages
     ]
 

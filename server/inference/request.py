@@ -6,19 +6,24 @@ from typing import Literal
 
 from server.engine.protocol import Priority, Sampling
 from server.inference.constraint import Constraint
+from server.inference.tools import ToolCall, Tools
 
 GREEDY = Sampling()
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn. What callers wrote is de-identified; what operators wrote is theirs to keep clean."""
+    """One turn. What callers wrote is de-identified; what operators wrote is theirs to keep clean.
+
+    `calls` are those that an assistant made, or the one that a tool's result answers.
+    """
 
     role: Role
     text: str
     from_caller: bool = True
+    calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,8 @@ class GenerationRequest:
     """A request in the words of neither HTTP nor the engine.
 
     `answers` is how many are wanted. `max_tokens` is what the caller asks for of each, `most_tokens` the
-    limit where the caller asks for none. Without `restore` the answer keeps its pseudonyms.
+    limit where the caller asks for none. Without `restore` the answer keeps its pseudonyms. `constraint` and
+    `tools` exclude each other.
     """
 
     route: str
@@ -51,6 +57,7 @@ class GenerationRequest:
     most_tokens: int | None = None
     stop: tuple[str, ...] = ()
     constraint: Constraint | None = None
+    tools: Tools | None = None
     restore: bool = True
     urgency: Urgency = Urgency()
     task: str | None = None

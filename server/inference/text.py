@@ -1,7 +1,7 @@
 """From token ids to the text a caller sees, piece by piece, each stage holding back as little as it must."""
 
 import codecs
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from server.engine.llama.vocabulary import Vocabulary
@@ -20,10 +20,14 @@ class TextStage(Protocol):
 
 
 class Detokenizer:
-    """Token ids to text. Characters split over tokens appear when their last byte does."""
+    """Token ids to text. Characters split over tokens appear when their last byte does.
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self._piece = vocabulary.piece
+    Control tokens have no text, but for those that are `spelled`.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, spelled: Collection[int] = ()) -> None:
+        self._plain = vocabulary.piece
+        self._spelled = {token: vocabulary.piece(token, special=True) for token in spelled}
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def feed(self, tokens: Sequence[int]) -> str:
@@ -33,6 +37,9 @@ class Detokenizer:
     def flush(self) -> str:
         """Replacement characters for bytes that never became one."""
         return self._decoder.decode(b"", final=True)
+
+    def _piece(self, token: int) -> bytes:
+        return self._spelled.get(token) or self._plain(token)
 
 
 class StopMatcher:
@@ -54,7 +61,7 @@ class StopMatcher:
             _, cut = min(found)
             shown, self._held = self._held[:cut], ""
             return shown
-        keep = max(map(self._overlap, self._stops))
+        keep = max(overlap(self._held, stop) for stop in self._stops)
         shown = self._held[: len(self._held) - keep]
         self._held = self._held[len(shown) :]
         return shown
@@ -64,7 +71,8 @@ class StopMatcher:
         shown, self._held = self._held, ""
         return shown
 
-    def _overlap(self, stop: str) -> int:
-        """Length of the longest tail that is a proper beginning of `stop`."""
-        longest = min(len(stop) - 1, len(self._held))
-        return next((size for size in range(longest, 0, -1) if self._held.endswith(stop[:size])), 0)
+
+def overlap(text: str, awaited: str) -> int:
+    """Length of the longest tail of `text` that is a proper beginning of `awaited`."""
+    longest = min(len(awaited) - 1, len(text))
+    return next((size for size in range(longest, 0, -1) if text.endswith(awaited[:size])), 0)

@@ -78,7 +78,10 @@ def test_bodies_of_another_kind(http, kind: str | None) -> None:
     ("field", "value"),
     [
         ("temprature", 1),
-        ("tools", [{"type": "function", "function": {"name": "f", "parameters": {}}}]),
+        ("tools", []),
+        ("tools", [{"type": "function", "function": {"name": SECRET}}]),
+        ("tools", [{"type": "function", "function": {"name": "f", "parameters": {"type": "strng"}}}]),
+        ("tools", [{"type": "retrieval"}]),
         ("tool_choice", "auto"),
         ("functions", [{"name": "f"}]),
         ("function_call", "auto"),

@@ -185,6 +185,63 @@ def test_a_chat(tapped: Tapped, tapped_http, stream: bool) -> None:
     assert_anonymous(tapped.seen)
 
 
+def calling(text: str, description: str = "") -> list[dict[str, Any]]:
+    """A tool that can be called with this text only."""
+    parameters = saying(text)["json_schema"]["schema"] | {"description": description}
+    return [{"type": "function", "function": {"name": "look_up", "parameters": parameters}}]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("spelled", [NAME, "DELACROIX, CARMEN"])
+def test_calls_of_tools(tapped: Tapped, tapped_http, stream: bool, spelled: str) -> None:
+    """Definitions, earlier calls and their results are anonymous; the call that is made is not."""
+    arguments = json.dumps({"patient": NAME, "phones": [PLANTED["phone"]], "mrn": int(PLANTED["mrn"])})
+    call = {"id": NAME, "type": "function", "function": {"name": "look_up", "arguments": arguments}}
+    messages = [
+        {"role": "user", "content": TEXT},
+        {"role": "assistant", "content": f"{DOCTOR} said:", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": NAME, "content": json.dumps(PLANTED)},
+    ]
+    tools = calling(spelled, TEXT)
+    body = chat(messages=messages, tools=tools, tool_choice="required", parallel_tool_calls=False)
+    answer = tapped_http.post(CHAT, json=body | {"stream": stream})
+    assert answer.status_code == 200, answer.text
+    if stream:
+        events = [json.loads(line.removeprefix("data: ")) for line in answer.text.split("\n\n")[:-2]]
+        deltas = [each for event in events for each in event["choices"][0]["delta"].get("tool_calls", ())]
+        written = "".join(each["function"]["arguments"] for each in deltas)
+        assert any(spelled in each["function"]["arguments"] for each in deltas)
+    else:
+        written = answer.json()["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"]
+    assert json.loads(written) == {"patient": spelled}
+    (submit,) = tapped.submits
+    assert "[NAME_" in submit.grammar
+    assert "look_up" in tapped.seen
+    assert_anonymous(tapped.seen)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        {"name": "Carmen-Delacroix"},
+        {"name": "ask_DrThaddeusOkonkwo_now"},
+        {"name": "look_up", "parameters": {"type": "object", "properties": {NAME: {"type": "boolean"}}}},
+        {"name": "look_up", "parameters": {"type": "object", "required": [NAME]}},
+        {"name": "look_up", "description": TEXT, "parameters": {"type": "object", "default": {NAME: [TEXT]}}},
+    ],
+    ids=str,
+)
+def test_identifiers_all_over_a_tool(tapped: Tapped, tapped_http, function: dict[str, Any]) -> None:
+    """What cannot be replaced is refused."""
+    tools = [{"type": "function", "function": function}]
+    answer = tapped_http.post(CHAT, json=chat(max_tokens=8, tools=tools, tool_choice="required"))
+    assert answer.status_code in (200, 400), answer.text
+    if answer.status_code == 400:
+        assert tapped.submits == []
+        assert_anonymous(answer.text)
+    assert_anonymous(tapped.seen)
+
+
 @pytest.mark.parametrize("text", PLANTED.values(), ids=PLANTED)
 def test_each_identifier_in_a_schema(tapped: Tapped, tapped_http, text: str) -> None:
     """Also where it stands alone, without the words that made it known in the text."""
@@ -371,6 +428,12 @@ def provoke(http: httpx.Client) -> None:
     assert http.post(CHAT, json=chat(max_tokens=3000)).status_code == 400
     assert http.post(CHAT, json=chat(response_format=forced({"type": NAME}))).status_code == 400
     assert http.post(CHAT, json=chat(response_format=forced({"$ref": f"#/{NAME}"}))).status_code == 400
+    assert http.post(CHAT, json=chat(tools=calling(NAME, TEXT), max_tokens=8)).status_code == 200
+    assert http.post(CHAT, json=chat(tools=[{"type": NAME}])).status_code == 400
+    assert http.post(CHAT, json=chat(tools=calling(NAME), tool_choice=NAME)).status_code == 400
+    assert http.post(CHAT, json=chat(tool_choice={"type": NAME})).status_code == 400
+    result = {"role": "tool", "content": TEXT, "tool_call_id": NAME}
+    assert http.post(CHAT, json=chat(messages=[result])).status_code == 400
     assert http.post(CHAT, content=TEXT, headers={"Content-Type": "application/json"}).status_code == 400
     assert http.post(CHAT, content=TEXT, headers={"Authorization": f"Bearer {NAME}"}).status_code == 401
     assert http.get(f"/v1/models/{NAME}").status_code == 404

@@ -77,3 +77,35 @@ def accepts(byte_tokenizer: LLTokenizer) -> Callable[[str, str], bool]:
         return matcher.finished or END in matcher.allowed()
 
     return check
+
+
+MARKS = {"<tool_call>": 257, "</tool_call>": 258, "<unused>": 259, "<think>": 260}
+
+
+class MarkedBytes(ByteVocabulary):
+    """The vocabulary of bytes, with tokens of their own for some texts."""
+
+    tokens = (*ByteVocabulary.tokens, *(b"\xff" + text.encode() for text in MARKS))
+    special_token_ids = (*ByteVocabulary.special_token_ids, *MARKS.values())
+
+
+@pytest.fixture(scope="session")
+def byte_marks() -> dict[str, int]:
+    """The tokens for the marks of a call."""
+    return {text: MARKS[text] for text in ("<tool_call>", "</tool_call>")}
+
+
+@pytest.fixture(scope="session")
+def accepts_tokens() -> Callable[[str, list[int]], bool]:
+    """Whether tokens, bytes and marks, are a whole sentence of a grammar."""
+    tokenizer = LLTokenizer(TokenizerWrapper(MarkedBytes()))
+
+    def check(grammar: str, tokens: list[int]) -> bool:
+        matcher = Matcher(tokenizer, grammar)
+        for token in tokens:
+            if matcher.finished or token not in matcher.allowed():
+                return False
+            matcher.accept(token)
+        return matcher.finished or END in matcher.allowed()
+
+    return check

@@ -74,7 +74,10 @@ class Client:
         body, choices = question.body, content["choices"]
         require(len(choices) == body.get("n", 1), f"{len(choices)} choices")
         for choice in choices:
-            require(choice["finish_reason"] in ("stop", "length"), "no reason to finish")
+            require(choice["finish_reason"] in ("stop", "length", "tool_calls"), "no reason to finish")
+            for call in choice["message"].get("tool_calls", ()):
+                arguments = json.loads(call["function"]["arguments"])
+                require(arguments.keys() == SCHEMA["properties"].keys(), "arguments")
             if "response_format" in body and choice["finish_reason"] == "stop":
                 require(
                     json.loads(choice["message"]["content"]).keys() == SCHEMA["properties"].keys(), "JSON"

@@ -28,6 +28,9 @@ SCHEMA = {
     "required": ["drug", "doses", "certain"],
     "additionalProperties": False,
 }
+TOOLS = [
+    {"type": "function", "function": {"name": "record", "description": SENTENCES[4], "parameters": SCHEMA}}
+]
 BAD_SCHEMAS: list[Any] = [
     {"type": "strng"},
     {"type": "string", "pattern": "("},
@@ -61,8 +64,16 @@ class Questions:
 
     def next(self) -> Question:
         random = self._random
-        makers = (self._turn, self._plain, self._schema, self._note, self._too_long, self._bad_schema)
-        question = random.choices(makers, weights=(6, 8, 4, 3, 1, 1))[0]()
+        makers = (
+            self._turn,
+            self._plain,
+            self._schema,
+            self._tools,
+            self._note,
+            self._too_long,
+            self._bad_schema,
+        )
+        question = random.choices(makers, weights=(6, 8, 4, 3, 3, 1, 1))[0]()
         headers = {"X-Infirmary-Priority": random.choice(("interactive", "normal", "bulk"))}
         if random.random() < 0.1:
             headers["X-Request-Timeout"] = f"{random.uniform(0.05, 5):.2f}"
@@ -105,6 +116,14 @@ class Questions:
         body = self._formatted(SCHEMA) | stream
         too_short = frozenset({(400, "invalid_request")}) if body["max_tokens"] < 24 else frozenset()
         return Question("schema", CHAT, body, refusals=too_short)
+
+    def _tools(self) -> Question:
+        stream = {"stream": True} if self._random.random() < 0.5 else {}
+        choice = self._random.choice(("auto", "required", "none"))
+        body = self._body(
+            [{"role": "user", "content": self._random.choice(SENTENCES)}], tools=TOOLS, tool_choice=choice
+        )
+        return Question("tools", CHAT, body | stream)
 
     def _formatted(self, schema: Any) -> dict[str, Any]:
         named = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}

@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+import re
 from pathlib import Path
 
 import llama_cpp.llama_cpp as llama
@@ -11,6 +12,9 @@ from llguidance.llamacpp import lltokenizer_from_vocab
 from server.engine.llama.loading import load_model
 
 _PIECE_BYTES = 512
+
+# What llguidance, too, takes for a special token.
+_MARK = re.compile(rb"<.*>", re.DOTALL)
 
 
 class Vocabulary:
@@ -45,10 +49,28 @@ class Vocabulary:
         return tuple(sorted(texts - {""}, key=len, reverse=True))
 
     @functools.cached_property
+    def written_marks(self) -> frozenset[int]:
+        """Tokens such as `<think>` that weights write as text, although no other tokens spell them."""
+        return frozenset(
+            token
+            for token in range(self.size)
+            if self._attributes(token) & llama.LLAMA_TOKEN_ATTR_USER_DEFINED
+            and _MARK.fullmatch(self.piece(token, special=True))
+        )
+
+    def mark(self, text: str) -> int | None:
+        """The token that alone can stand for `text`: a control token or one of `written_marks`."""
+        tokens = self.tokenize(text, control=True)
+        if len(tokens) != 1:
+            return None
+        is_control = self._attributes(tokens[0]) & llama.LLAMA_TOKEN_ATTR_CONTROL
+        return tokens[0] if is_control or tokens[0] in self.written_marks else None
+
+    @functools.cached_property
     def placeholders(self) -> tuple[int, ...]:
         """Control tokens that end no answer, the last first: those that nothing uses mostly come last.
 
-        Grammars let none through, so they can stand for codes.
+        Schemas let none through, so they can stand for codes.
         """
         tokens = (token for token in reversed(range(self.size)) if token not in self.end_of_generation)
         return tuple(token for token in tokens if llama.llama_vocab_is_control(self._vocab, token))
@@ -105,6 +127,9 @@ class Vocabulary:
             buffer = ctypes.create_string_buffer(-length)
             length = llama.llama_token_to_piece(self._vocab, token, buffer, -length, 0, special)
         return bytes(buffer.raw[:length])
+
+    def _attributes(self, token: int) -> int:
+        return int(llama.llama_vocab_get_attr(self._vocab, token))
 
     def _token_text(self, token: int) -> str:
         return "" if token < 0 else self.piece(token, special=True).decode("utf-8", "replace")

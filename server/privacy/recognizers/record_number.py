@@ -8,19 +8,25 @@ from server.privacy.spans import Span
 
 DESIGNATOR = r"(?:numbers?|num|no|nr|id|identifier|\#)"
 # These words name nothing but a number.
-NUMBER_LABEL = r"(?:MRN|MR\s?\#|MRN?\s+no|medical\s+record|CSN|HAR|FIN|acct|NPI|patient\s+id|chart\s?\#)"
+NUMBER_LABEL = (
+    r"(?:MRN|MR\s?\#|MRN?\s+no|medical[\s_]*record|CSN|HAR|FIN|acct|NPI|patient[\s_]*id|chart\s?\#)"
+)
 # These words also stand in prose ("Visit 2"), so a designator or a colon must follow, and more digits.
 PROSE_LABEL = (
     r"(?:account|encounter|visit|case|chart|record|accession|member|subscriber|policy|group|plan|insurance|medicare"
     r"|medicaid|beneficiary|licen[cs]e|certificate|DEA|serial|device|hospital|admission)"
 )
+# Labels are also keys of JSON: "patient_mrn": "00482913".
+BEGIN = r"(?<![^\W_])"
 CODE = r"[A-Za-z]{0,5}-?\d[\dA-Za-z]{%d,19}(?:-[\dA-Za-z]{1,12}){0,3}"
 NUMBER = re.compile(
-    rf"\b{NUMBER_LABEL}(?:\s*{DESIGNATOR})?\.?(?:\s+is)?[\s:#=.(]{{1,5}}(?P<value>{CODE % 1})(?!\w)",
+    rf"{BEGIN}{NUMBER_LABEL}(?:[\s_]*{DESIGNATOR})?\.?(?:\s+is)?[\s:#=.(\"']{{1,5}}"
+    rf"(?P<value>{CODE % 1})(?!\w)",
     re.IGNORECASE,
 )
 PROSE = re.compile(
-    rf"\b{PROSE_LABEL}(?:\s*{DESIGNATOR}\.?(?:\s+is)?[\s:#=]{{0,4}}|\s*[:#]\s*)(?P<value>{CODE % 3})(?!\w)",
+    rf"{BEGIN}{PROSE_LABEL}(?:[\s_]*{DESIGNATOR}\.?(?:\s+is)?[\s:#=\"']{{0,5}}|[\"']?\s*[:#]\s*[\"']?)"
+    rf"(?P<value>{CODE % 3})(?!\w)",
     re.IGNORECASE,
 )
 

@@ -8,7 +8,8 @@ from server.privacy.spans import Span
 
 DASHED = re.compile(r"(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])")
 LABELLED = re.compile(
-    r"\b(?:SSN|SS#|Soc(?:ial)?\.?\s+Sec(?:urity)?)\.?(?:\s*(?:number|num|no)\b\.?)?(?:\s+is)?[\s:#]{0,5}"
+    r"(?<![^\W_])(?:SSN|SS#|Soc(?:ial)?\.?[\s_]*Sec(?:urity)?)\.?(?:[\s_]*(?:number|num|no)\b\.?)?(?:\s+is)?"
+    r"[\s:#\"']{0,5}"
     r"(?P<value>[\dXx*]{3}[\s.-]?[\dXx*]{2}[\s.-]?\d{4})(?!\w)",
     re.IGNORECASE,
 )

@@ -1,6 +1,7 @@
 """The application over the real path, with an engine, an identifier search and an audit of the test's own."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -20,9 +21,11 @@ from server.drain import Drain
 from server.engine.job import Job
 from server.engine.protocol import Output
 from server.grammar.code_systems import CodeSystem, CodeSystems
+from server.grammar.tool_calls import HERMES
 from server.inference.admission import Admission
 from server.inference.audit import AuditSubject, AuditTrail
 from server.inference.pipeline import Inference
+from server.inference.tools import ToolCall
 from server.inference.weights import LoadedWeights, WeightsRouter
 from server.metrics import Metrics
 from server.privacy.findings import Finding
@@ -53,13 +56,20 @@ class Bytes:
 
 
 class Template:
-    """All the messages in a row, as bytes."""
+    """All the messages in a row, their calls and the tools, as bytes."""
 
-    def render(self, messages: Any) -> list[int]:
-        return list("".join(message.text for message in messages).encode())
+    calls = HERMES
+
+    def render(self, messages: Any, tools: Any = ()) -> list[int]:
+        said = [f"{message.text} {' '.join(map(_written, message.calls))}".strip() for message in messages]
+        return list("".join([*said, *map(json.dumps, tools)]).encode())
 
     def shared(self, *_: object) -> int:
         return 0
+
+
+def _written(call: ToolCall) -> str:
+    return f"{call.id} {call.name}{call.arguments}"
 
 
 class Deidentifier:

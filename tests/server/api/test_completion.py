@@ -75,6 +75,17 @@ async def test_several_answers_in_a_stream(api):
     assert (last["choices"], last["usage"]["completion_tokens"]) == ([], 21)
 
 
+@pytest.mark.parametrize("n", [1, 2])
+async def test_an_answer_of_nothing_is_a_stream_too(api, n):
+    api.engine.script = lambda job: [said("", "stop")]
+    choices = [
+        event["choices"][0]
+        for event in events_of(await api.http.post(CHAT, json=BODY | {"n": n, "stream": True}))
+    ]
+    assert "".join(choice["delta"].get("content", "") for choice in choices) == ""
+    assert sum(choice["finish_reason"] == "stop" for choice in choices) == n
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_one_answer_that_fails_is_the_requests_failure(api, stream):
     def script(job: Job) -> list[Output | Exception]:

@@ -14,8 +14,8 @@ class Pieces:
     def __init__(self, *pieces: bytes) -> None:
         self._pieces = pieces
 
-    def piece(self, token: int) -> bytes:
-        return self._pieces[token]
+    def piece(self, token: int, special: bool = False) -> bytes:
+        return b"<control>" if special else self._pieces[token]
 
 
 def streamed(stage: StopMatcher, pieces: list[str]) -> str:
@@ -111,3 +111,9 @@ def test_bytes_that_are_no_character_are_replaced(pieces):
 
 def test_several_tokens_at_once():
     assert Detokenizer(Pieces(b"a", b"b")).feed([1, 0, 1]) == "bab"
+
+
+def test_control_tokens_are_spelled_where_that_is_asked():
+    pieces = Pieces(b"a", b"", b"")
+    assert Detokenizer(pieces).feed([0, 1, 2]) == "a"
+    assert Detokenizer(pieces, [1]).feed([0, 1, 2]) == "a<control>"

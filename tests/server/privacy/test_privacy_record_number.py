@@ -20,6 +20,13 @@ RECOGNIZER = RecordNumberRecognizer()
         ("Member ID: XYZ123456789", "XYZ123456789"),
         ("Medicare 1EG4-TE5-MK73", "1EG4-TE5-MK73"),
         ("MRN is 448291", "448291"),
+        ('{"mrn": "00482913"}', "00482913"),
+        ('{"patient_mrn":482913}', "482913"),
+        ('{"patientId": "A-5512"}', "A-5512"),
+        ('{"medical_record_number" : "778812"}', "778812"),
+        ('{"account_number": "5551-22"}', "5551-22"),
+        ('{"encounter": "E-12345"}', "E-12345"),
+        ("{'member_id': 'XYZ123456789'}", "XYZ123456789"),
     ],
 )
 def test_finds(found, text, expected):
@@ -34,6 +41,8 @@ def test_finds(found, text, expected):
         "Encounter for screening",
         "WBC 12345",
         "no record of 5 doses",
+        '{"visit": "2", "case": "none", "plan": "stop"}',
+        '"Admission" 2024',
     ],
 )
 def test_leaves(found, text):

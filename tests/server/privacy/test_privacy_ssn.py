@@ -13,6 +13,8 @@ RECOGNIZER = SsnRecognizer()
         ("SSN 123456789", "123456789"),
         ("Social Security Number: 123 45 6789", "123 45 6789"),
         ("ssn xxx-xx-6789", "xxx-xx-6789"),
+        ('{"ssn": "123456789"}', "123456789"),
+        ('{"social_security_number":123456789}', "123456789"),
     ],
 )
 def test_finds(found, text, expected):
