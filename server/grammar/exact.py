@@ -10,7 +10,7 @@ from typing import Any
 from server.errors import InvalidGrammar
 from server.grammar.calendar import FORMATS
 from server.grammar.numbers import inexact, no_multiple, too_many_multiples, with_safe_bounds
-from server.grammar.patterns import ASCII_ONLY, is_wider_for_names, needs_ascii, problem_of
+from server.grammar.patterns import ASCII_ONLY, is_wider_for_names, needs_ascii, problem_of, without_controls
 from server.grammar.subschemas import OF_MANY, OF_NAMES, OF_ONE, subschemas
 
 _LONGEST_HOSTNAME = 253
@@ -57,9 +57,10 @@ def _rewritten(schema: Any) -> Any:
     if not isinstance(schema, Mapping):
         return schema
     changed = {keyword: _below(keyword, value) for keyword, value in schema.items()}
-    more: list[dict[str, Any]] = (
-        [{"pattern": ASCII_ONLY}] if needs_ascii(str(changed.get("pattern", ""))) else []
-    )
+    more: list[dict[str, Any]] = []
+    if isinstance(schema.get("pattern"), str):
+        changed["pattern"] = without_controls(schema["pattern"])
+        more += [{"pattern": ASCII_ONLY}] if needs_ascii(schema["pattern"]) else []
     named = changed.get("format")
     if isinstance(named, str) and named in FORMATS:
         del changed["format"]
@@ -75,7 +76,8 @@ def _rewritten(schema: Any) -> Any:
 
 def _below(keyword: str, value: Any) -> Any:
     if keyword in OF_NAMES and isinstance(value, Mapping):
-        return {name: _rewritten(part) for name, part in value.items()}
+        written = without_controls if keyword == "patternProperties" else str
+        return {written(name): _rewritten(part) for name, part in value.items()}
     if keyword in OF_MANY and isinstance(value, list):
         return [_rewritten(part) for part in value]
     return _rewritten(value) if keyword in OF_ONE else value

@@ -17,9 +17,11 @@ _BOUNDS = (("exclusiveMinimum", "minimum", 1, max), ("exclusiveMaximum", "maximu
 def inexact(value: Any) -> str | None:
     """Why a number in `value`, a literal or a bound, would come back as another one."""
     for number in _numbers(value):
-        if isinstance(number, int) and abs(number) > _MOST_INTEGER:
-            return "integers beyond 2^53 are not exact"
-        if isinstance(number, float) and not (math.isfinite(number) and _digits(number) <= _MOST_DIGITS):
+        if isinstance(number, int) and abs(number) >= _MOST_INTEGER:
+            return "integers from 2^53 on are not exact"
+        if isinstance(number, float) and not (
+            abs(number) < _MOST_INTEGER and _digits(number) <= _MOST_DIGITS
+        ):
             return f"numbers of more than {_MOST_DIGITS} digits are not exact"
     return None
 

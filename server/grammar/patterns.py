@@ -56,3 +56,19 @@ def is_wider_for_names(pattern: str) -> bool:
     To Python, letters and digits of all scripts are \w and \d, and $ stops before a last line break, too.
     """
     return any(piece == "$" or (len(piece) > 1 and _WIDER.search(piece)) for piece in _PIECE.findall(pattern))
+
+
+def without_controls(pattern: str) -> str:
+    """`pattern`, whose negated classes leave out the sign NUL, too, which no string of ours holds.
+
+    llguidance 1.9.1 lets the escapes of quote and backslash through any class that has all control signs.
+    """
+    return "".join(
+        _without_control(piece) if len(piece) > 1 and piece.startswith("[^") else piece
+        for piece in _PIECE.findall(pattern)
+    )
+
+
+def _without_control(negated: str) -> str:
+    rest = negated.removeprefix("[^")
+    return rf"[^\x00\{rest}" if rest.startswith("]") else rf"[^\x00{rest}"

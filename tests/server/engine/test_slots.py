@@ -335,7 +335,8 @@ def test_a_slot_holds_what_its_sequence_says(make_backend, reuse, capacity, acti
             )
         elif action == "close":
             ward.slots.close_gaps()
-            assert [each.slot for each in ward.slots] == list(range(len(ward.slots)))
+            held = [each.slot for each in ward.slots]
+            assert not held or held == list(range(held[0], held[0] + len(held)))
         for each in ward.slots:
             assert ward.backend.held_tokens[each.slot] == each.tokens[: each.cached]
         assert ward.leaks == 0

@@ -48,3 +48,8 @@ def test_names_beside_a_pattern(accepts, pattern, expected):
     assert is_wider_for_names(pattern) == expected
     schema = {"type": "object", "patternProperties": {pattern: {"type": "integer"}}}
     assert accepts(compile_json_schema(schema).text, '{"é":"x"}') != expected
+
+
+@pytest.mark.parametrize("sign, good", [("a", True), ('"', False), ("\\", False), ("\n", True)])
+def test_what_a_class_leaves_out_is_not_written_as_an_escape(accepts, sign, good):
+    assert accepts(grammar('^[^"\\\\]$'), json.dumps(sign)) == good
