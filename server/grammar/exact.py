@@ -24,8 +24,11 @@ def exactly(schema: Any) -> Any:
 
     Raises InvalidGrammar, naming keyword and place, for what can neither be forced nor rewritten.
     """
+    draft = schema.get("$schema") if isinstance(schema, Mapping) else None
     for place, part in subschemas(schema):
         _check(place, part)
+        if part.get("$schema", draft) != draft or "draft-03" in str(draft):
+            raise InvalidGrammar(f"{place}/$schema: one draft from 04 on holds for the whole schema")
     exact = _rewritten(schema)
     if too_many_multiples(part.get("multipleOf") for _, part in subschemas(exact)):
         raise InvalidGrammar("#: the values of multipleOf have too large a common multiple to be forced")
@@ -49,8 +52,6 @@ def _check(place: str, part: Mapping[str, Any]) -> None:
         reason = problem(part[keyword], part) if keyword in part else None
         if reason:
             raise InvalidGrammar(f"{place}/{keyword} cannot be forced: {reason}")
-    if "$schema" in part and (place != "#" or "draft-03" in str(part["$schema"])):
-        raise InvalidGrammar(f"{place}/$schema: one draft from 04 on holds for the whole schema")
 
 
 def _rewritten(schema: Any) -> Any:

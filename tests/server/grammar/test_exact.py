@@ -96,3 +96,14 @@ def test_what_can_be_forced_is_taken(schema):
 def test_nobody_loosens_the_compiler_from_within_a_schema():
     with pytest.raises(InvalidGrammar, match="x-guidance"):
         compile_json_schema({"x-guidance": {"lenient": True}, "not": {}})
+
+
+@pytest.mark.parametrize("inner, good", [("07", True), ("04", False)])
+def test_one_draft_holds_for_all_of_a_schema(inner, good):
+    drafts = {name: f"http://json-schema.org/draft-{name}/schema#" for name in ("07", "04")}
+    schema = {"$schema": drafts["07"], "properties": {"a": {"$schema": drafts[inner], "type": "string"}}}
+    if good:
+        assert compile_json_schema(schema).text
+        return
+    with pytest.raises(InvalidGrammar, match=re.escape("#/properties/a/$schema")):
+        compile_json_schema(schema)
