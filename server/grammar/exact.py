@@ -24,10 +24,10 @@ def exactly(schema: Any) -> Any:
 
     Raises InvalidGrammar, naming keyword and place, for what can neither be forced nor rewritten.
     """
-    draft = schema.get("$schema") if isinstance(schema, Mapping) else None
+    draft = _draft(schema) if isinstance(schema, Mapping) else ""
     for place, part in subschemas(schema):
         _check(place, part)
-        if part.get("$schema", draft) != draft or "draft-03" in str(draft):
+        if ("$schema" in part and _draft(part) != draft) or "draft-03" in draft:
             raise InvalidGrammar(f"{place}/$schema: one draft from 04 on holds for the whole schema")
     exact = _rewritten(schema)
     if too_many_multiples(part.get("multipleOf") for _, part in subschemas(exact)):
@@ -52,6 +52,10 @@ def _check(place: str, part: Mapping[str, Any]) -> None:
         reason = problem(part[keyword], part) if keyword in part else None
         if reason:
             raise InvalidGrammar(f"{place}/{keyword} cannot be forced: {reason}")
+
+
+def _draft(schema: Mapping[str, Any]) -> str:
+    return str(schema.get("$schema", "")).rstrip("#")
 
 
 def _rewritten(schema: Any) -> Any:
