@@ -77,6 +77,14 @@ def compile_json_schema(schema: dict[str, Any]) -> Grammar:
     return Grammar(text, shortest)
 
 
+def inlined(grammar: Grammar) -> str:
+    """A compiled grammar, JSON or Lark, as a part of a Lark grammar."""
+    if not grammar.text.startswith("{"):
+        return f"%lark {{\n{grammar.text}\n}}"
+    [document] = json.loads(grammar.text)["grammars"]
+    return f"%json {json.dumps(document['json_schema'], ensure_ascii=False)}"
+
+
 def _check(schema: dict[str, Any]) -> None:
     text = json.dumps(schema, ensure_ascii=False)
     if len(text) > MAX_SCHEMA_CHARACTERS:

@@ -18,6 +18,7 @@ from outlines.types import CFG
 
 from server.errors import InvalidGrammar
 from server.grammar.choices import codes_clash
+from server.grammar.compiler import compile_json_schema, inlined
 from server.grammar.literals import choice, compact, literal
 from server.grammar.marked import MarkedParts, resolved, without_marks
 from server.grammar.marks import (
@@ -41,7 +42,6 @@ NO_PLACEHOLDERS: Mapping[str, int] = MappingProxyType({})
 
 MAX_GRAMMAR_CHARACTERS = 8 * 1024 * 1024
 
-_COMPACT = {"whitespace_flexible": False}
 _LONGEST_PATH = 120
 _ALWAYS = ANNOTATIONS | DEFINITIONS
 _DEFINED = tuple(f"#/{key}/" for key in DEFINITIONS)
@@ -75,6 +75,12 @@ def grounded_type(
     would not be honoured or stands where no grammar can be written, and where the sources lack the words.
     """
     return CFG(_LarkWriter(schema, sources, marks, placeholders).write())
+
+
+@functools.lru_cache(256)
+def _plain_grammar(schema: str) -> str:
+    """Tasks ask for the same parts again and again."""
+    return inlined(compile_json_schema(json.loads(schema)))
 
 
 class _LarkWriter:
@@ -255,12 +261,13 @@ class _LarkWriter:
         if not all(each.startswith(_DEFINED) for each in references):
             raise _fault(path, "beside quotes, a '$ref' must lead to one of the root's definitions")
         beyond = self._definitions if references else {}
-        text = json.dumps({**schema, **beyond, "x-guidance": _COMPACT}, ensure_ascii=False)
-        return _Part(self._names.setdefault(text, "") or self._named(text))
-
-    def _named(self, text: str) -> str:
-        self._names[text] = self._rule(f"%json {text}")
-        return self._names[text]
+        text = json.dumps({**schema, **beyond}, ensure_ascii=False)
+        if text not in self._names:
+            try:
+                self._names[text] = self._rule(_plain_grammar(text))
+            except InvalidGrammar as error:
+                raise _fault(path, error.message) from None
+        return _Part(self._names[text])
 
     def _rule(self, text: str) -> str:
         name = f"part_{len(self._rules)}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from outlines.types import CFG
 
-from server.grammar.compiler import Grammar, compile_output_type
+from server.grammar.compiler import Grammar, compile_output_type, inlined
 
 _ANYTHING = "/(?s:.*)/"
 
@@ -81,15 +81,7 @@ def _more(syntax: CallSyntax, most_calls: int) -> str:
 def _call(syntax: CallSyntax, number: int, tool: tuple[str, Grammar]) -> str:
     name, grammar = tool
     opening = _literal(syntax.opening.removeprefix(syntax.marker) + name + syntax.middle, syntax)
-    return f"call_{number}: {opening} {_inlined(grammar)} {_literal(syntax.closing, syntax)}"
-
-
-def _inlined(grammar: Grammar) -> str:
-    """A compiled grammar, JSON or Lark, as a part of another."""
-    if not grammar.text.startswith("{"):
-        return f"%lark {{\n{grammar.text}\n}}"
-    [document] = json.loads(grammar.text)["grammars"]
-    return f"%json {json.dumps(document['json_schema'], ensure_ascii=False)}"
+    return f"call_{number}: {opening} {inlined(grammar)} {_literal(syntax.closing, syntax)}"
 
 
 def _prose(syntax: CallSyntax) -> list[str]:

@@ -399,3 +399,11 @@ def test_definitions_used_often_are_written_once():
         below = {"$ref": f"#/$defs/d{level - 1}"}
         definitions[f"d{level}"] = object_of({"a": below, "b": below})
     assert len(for_callers({"$ref": "#/$defs/d29", "$defs": definitions}, "fever")) < 20_000
+
+
+@pytest.mark.parametrize("text, good", [("2024-02-29", True), ("2023-02-29", False)])
+def test_what_stands_beside_a_quote_is_forced_exactly_too(accepts, text, good):
+    properties = {"quote": {"type": "string", "x-quote-of": "text"}, "on": {"type": "string", "format": "date"}}
+    schema = {"type": "object", "properties": properties, "required": ["quote", "on"]}
+    grammar = compile_output_type(grounded_type(schema, {"text": SourceText("fever")})).text
+    assert accepts(grammar, f'{{"quote":"fever","on":"{text}"}}') == good
