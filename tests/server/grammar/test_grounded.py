@@ -403,7 +403,7 @@ def test_definitions_used_often_are_written_once():
 
 @pytest.mark.parametrize("text, good", [("2024-02-29", True), ("2023-02-29", False)])
 def test_what_stands_beside_a_quote_is_forced_exactly_too(accepts, text, good):
-    properties = {"quote": {"type": "string", "x-quote-of": "text"}, "on": {"type": "string", "format": "date"}}
-    schema = {"type": "object", "properties": properties, "required": ["quote", "on"]}
+    quote, on = {"type": "string", "x-quote-of": "text"}, {"type": "string", "format": "date"}
+    schema = {"type": "object", "properties": {"quote": quote, "on": on}, "required": ["quote", "on"]}
     grammar = compile_output_type(grounded_type(schema, {"text": SourceText("fever")})).text
     assert accepts(grammar, f'{{"quote":"fever","on":"{text}"}}') == good
