@@ -1,6 +1,6 @@
 """Where in a JSON Schema marks stand."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 from server.grammar.marks import DEFINITIONS, LITERALS, OPERATORS_MARKS, PROPERTY_MAPS
@@ -8,16 +8,21 @@ from server.grammar.marks import DEFINITIONS, LITERALS, OPERATORS_MARKS, PROPERT
 
 def without_marks(schema: Any, *, of_properties: bool = False) -> Any:
     """`schema` as JSON Schema knows it; `of_properties` where its keys are names."""
+    return without_keywords(schema, OPERATORS_MARKS, of_properties=of_properties)
+
+
+def without_keywords(schema: Any, dropped: Set[str], *, of_properties: bool = False) -> Any:
+    """`schema` without the `dropped` words of JSON Schema; `of_properties` where its keys are names."""
     if isinstance(schema, list):
-        return [without_marks(each) for each in schema]
+        return [without_keywords(each, dropped) for each in schema]
     if not isinstance(schema, Mapping):
         return schema
     return {
         key: value
         if key in LITERALS and not of_properties
-        else without_marks(value, of_properties=key in PROPERTY_MAPS and not of_properties)
+        else without_keywords(value, dropped, of_properties=key in PROPERTY_MAPS and not of_properties)
         for key, value in schema.items()
-        if of_properties or key not in OPERATORS_MARKS
+        if of_properties or key not in dropped
     }
 
 

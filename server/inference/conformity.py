@@ -68,7 +68,7 @@ def _validator(schema: Mapping[str, Any]) -> Any:
             yield ValidationError("no match")
 
     known = validator_for(schema, default=Draft202012Validator)
-    extended: Any = extend(known, {"pattern": check_pattern})  # type: ignore[no-untyped-call]
+    extended: Any = extend(known, {"pattern": check_pattern})  # type: ignore[no-untyped-call]  # jsonschema's
     return extended(schema, registry=Registry())
 
 

@@ -7,7 +7,7 @@ from server.errors import InvalidGrammar
 from server.grammar.code_systems import NO_CODE_SYSTEMS, CodeSystems
 from server.grammar.coded import compile_marked
 from server.grammar.compiler import Grammar, compile_json_schema
-from server.grammar.marked import MarkedParts, without_marks
+from server.grammar.marked import MarkedParts, without_keywords, without_marks
 from server.grammar.marks import ANNOTATIONS, CALLERS_MARKS, LITERALS, PROPERTY_MAPS
 from server.grammar.spans import SourceText
 from server.inference.conformity import check_document
@@ -55,7 +55,7 @@ class SchemaConstraint:
     def __init__(self, schema: Mapping[str, Any], systems: CodeSystems = NO_CODE_SYSTEMS) -> None:
         self._asked = schema
         self._systems = systems
-        self._schema = _without_annotations(schema)
+        self._schema = without_keywords(schema, ANNOTATIONS)
         self._fixed = frozenset(_fixed(self._schema))
         self.texts = tuple(dict.fromkeys((*_literals(self._schema), *_fixed(self._schema))))
 
@@ -100,21 +100,6 @@ class GroundedConstraint:
     def check(self, answer: str) -> None:
         """See `Constraint.check`."""
         check_document(answer, self._schema)
-
-
-def _without_annotations(schema: Any, *, of_properties: bool = False) -> Any:
-    """`of_properties`: the keys of this mapping are names that callers chose, not words of JSON Schema."""
-    if isinstance(schema, list):
-        return [_without_annotations(each) for each in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    return {
-        key: value
-        if key in LITERALS and not of_properties
-        else _without_annotations(value, of_properties=key in PROPERTY_MAPS and not of_properties)
-        for key, value in schema.items()
-        if of_properties or key not in ANNOTATIONS
-    }
 
 
 def _literals(schema: Any, *, of_properties: bool = False) -> Iterator[str]:

@@ -134,9 +134,9 @@ async def api() -> AsyncIterator[Api]:
     fakes: Any = {"vocabulary": Bytes(), "template": Template(), "engine": engine}
     inference = Inference(
         router=WeightsRouter(LoadedWeights("weights", "d" * 64, 4096, 0, **fakes)),
-        privacy=Deidentifier(),  # type: ignore[arg-type]
+        privacy=Deidentifier(),  # type: ignore[arg-type]  # a fake
         admission=Admission(sequences=8, queue_requests=8, queue_tokens=100_000),
-        auditor=audit,  # type: ignore[arg-type]
+        auditor=audit,  # type: ignore[arg-type]  # a fake
         metrics=metrics,
         default_max_tokens=64,
     )
